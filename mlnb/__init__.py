@@ -1,0 +1,58 @@
+"""A notebook becomes a pipeline, results, versions, answers, and a judgement of those answers.
+
+The tree is that road; a package is a place where the data stops::
+
+    notebook/   the annotated document: cells, marks, names
+    pipeline/   cells become stages: graph, notebooks to run, cache keys
+    run/        stages become results, each in a fresh kernel, through papermill
+    model/      an estimator becomes portable bytes: signature, export, parity, scorer
+    store/      bytes and facts that last: artifacts, codecs, manifests, signatures, the ledger
+    registry/   results become versions: numbers, aliases, gates, audit
+    service/    versions become answers: the Bento, the ASGI application, the prediction log
+    monitor/    answers meet what was learned: windows, distances, reports, figures
+    ship.py     run, register, package, try, gate, promote, serve: one act that can be repeated
+    project.py  puts the parts together; every face uses only `Project`
+    faces/      where a person stands: the command line, the magics, the widgets, the server
+
+Importing mlnb loads none of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlnb.project import Project
+
+__version__ = "0.1.0"
+__all__ = ["Project", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "Project":
+        from mlnb.project import Project
+
+        return Project
+    raise AttributeError(f"module 'mlnb' has no attribute {name!r}")
+
+
+def load_ipython_extension(shell: object) -> None:
+    """Bring the marks and ``%mlnb`` into a live kernel: ``%load_ext mlnb``."""
+    from mlnb.faces.magics import load_ipython_extension as load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: object) -> None:
+    """Take them out again: ``%unload_ext mlnb``."""
+    from mlnb.faces.magics import unload_ipython_extension as unload
+
+    unload(shell)
+
+
+def _jupyter_labextension_paths() -> list[dict[str, str]]:
+    return [{"src": "labextension", "dest": "mlnb"}]
+
+
+def _jupyter_server_extension_points() -> list[dict[str, str]]:
+    return [{"module": "mlnb.faces.server"}]

@@ -1,0 +1,273 @@
+"""Every error that mlnb raises on purpose: two sentences, an exit code, and the things it is about.
+
+The tree::
+
+    MlnbError                  problem, remedy; exit_code 2
+    ├── UsageError             the command line or a verb's arguments
+    │   └── ParameterError     parameter
+    ├── NotebookError          path, cell: the file cannot be read as a Python notebook
+    ├── PlanError              cell, stage, name: the marks or the code cannot become a pipeline
+    │   └── MarkError          cell: a mark is misspelt or contradicts itself
+    ├── SettingsError          key: [tool.mlnb] or an MLNB_* variable
+    ├── PluginError            group, plugin: an entry point is missing or broken
+    ├── StateError             path: the .mlnb folder
+    │   ├── NewerFormatError   found, known: written by a newer mlnb
+    │   ├── StorageError       path: full, read-only, not permitted
+    │   ├── CorruptError       digest: bytes are not what was recorded
+    │   └── UntrustedError     digest, key: not signed by a key that this user trusts
+    ├── RunError               exit_code 1
+    │   ├── StageError         stage, cell, line, ename, evalue: the user's code failed
+    │   ├── HandoffError       name, giver, taker: a value cannot be handed over
+    │   └── CancelledError     run: stopped by the user
+    ├── ModelError             name: the value cannot become a model package
+    │   ├── SignatureError     faults: rows do not fit the signature
+    │   └── ParityError        exporter: no exporter reproduces the estimator
+    ├── RegistryError          model, version, alias
+    ├── ServiceError           service: a service cannot be built, started or reached
+    │   ├── PortError          port
+    │   └── RequestError       status, faults: the service refuses a request
+    ├── MonitorError           model
+    └── GateError              exit_code 3; verdicts
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class MlnbError(Exception):
+    """What went wrong with which thing, and what to do.
+
+    Parameters
+    ----------
+    problem : str
+        One sentence: what is wrong with which thing.
+    remedy : str
+        One sentence: what to do about it.
+
+    Attributes
+    ----------
+    exit_code : int
+        What the command line returns: 1 a stage or test failed, 2 usage or a refused plan, 3 a gate failed.
+    """
+
+    exit_code = 2
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{problem} {remedy}")
+
+
+class UsageError(MlnbError):
+    """The verb was asked for something that does not exist or does not fit together."""
+
+
+class ParameterError(UsageError):
+    """A run parameter is unknown or cannot be read as its type."""
+
+    def __init__(self, problem: str, remedy: str, *, parameter: str) -> None:
+        super().__init__(problem, remedy)
+        self.parameter = parameter
+
+
+class NotebookError(MlnbError):
+    """The file cannot be read as a Python notebook. `cell` is 0 where the whole file is meant."""
+
+    def __init__(self, problem: str, remedy: str, *, path: str, cell: int = 0, line: int = 0) -> None:
+        super().__init__(problem, remedy)
+        self.path = path
+        self.cell = cell
+        self.line = line
+
+
+class PlanError(MlnbError):
+    """The annotated notebook cannot become a pipeline. `cell` is the 1-based position in the notebook, 0 for none."""
+
+    def __init__(self, problem: str, remedy: str, *, cell: int = 0, stage: str = "", name: str = "") -> None:
+        super().__init__(problem, remedy)
+        self.cell = cell
+        self.stage = stage
+        self.name = name
+
+
+class MarkError(PlanError):
+    """A mark is misspelt, unknown, or contradicts another mark."""
+
+
+class SettingsError(MlnbError):
+    """A setting is unknown or has the wrong type."""
+
+    def __init__(self, problem: str, remedy: str, *, key: str) -> None:
+        super().__init__(problem, remedy)
+        self.key = key
+
+
+class PluginError(MlnbError):
+    """An entry point is missing, or loading it failed."""
+
+    def __init__(self, problem: str, remedy: str, *, group: str, plugin: str) -> None:
+        super().__init__(problem, remedy)
+        self.group = group
+        self.plugin = plugin
+
+
+class StateError(MlnbError):
+    """The project's .mlnb folder cannot be used."""
+
+    def __init__(self, problem: str, remedy: str, *, path: str = "") -> None:
+        super().__init__(problem, remedy)
+        self.path = path
+
+
+class NewerFormatError(StateError):
+    """Something in .mlnb was written by a newer mlnb."""
+
+    def __init__(self, problem: str, remedy: str, *, path: str = "", found: int, known: int) -> None:
+        super().__init__(problem, remedy, path=path)
+        self.found = found
+        self.known = known
+
+
+class StorageError(StateError):
+    """The disk is full, read-only, or not ours to write."""
+
+
+class CorruptError(StateError):
+    """Stored bytes are not the bytes that were recorded."""
+
+    def __init__(self, problem: str, remedy: str, *, path: str = "", digest: str) -> None:
+        super().__init__(problem, remedy, path=path)
+        self.digest = digest
+
+
+class UntrustedError(StateError):
+    """Bytes that can execute code are not signed by a key that this user trusts."""
+
+    def __init__(self, problem: str, remedy: str, *, path: str = "", digest: str, key: str = "") -> None:
+        super().__init__(problem, remedy, path=path)
+        self.digest = digest
+        self.key = key
+
+
+class RunError(MlnbError):
+    """A run did not finish."""
+
+    exit_code = 1
+
+
+class StageError(RunError):
+    """The user's own code failed in a stage or a test.
+
+    Attributes
+    ----------
+    cell, line : int
+        1-based position of the cell in the notebook and of the line in that cell; 0 where unknown.
+    """
+
+    def __init__(
+        self, problem: str, remedy: str, *, stage: str, cell: int = 0, line: int = 0, ename: str = "", evalue: str = ""
+    ) -> None:
+        super().__init__(problem, remedy)
+        self.stage = stage
+        self.cell = cell
+        self.line = line
+        self.ename = ename
+        self.evalue = evalue
+
+
+class HandoffError(RunError):
+    """A value cannot travel from the stage that gives it to the stage that takes it."""
+
+    def __init__(self, problem: str, remedy: str, *, name: str, giver: str, taker: str = "") -> None:
+        super().__init__(problem, remedy)
+        self.name = name
+        self.giver = giver
+        self.taker = taker
+
+
+class CancelledError(RunError):
+    """The user stopped the run."""
+
+    def __init__(self, problem: str, remedy: str, *, run: str) -> None:
+        super().__init__(problem, remedy)
+        self.run = run
+
+
+class ModelError(MlnbError):
+    """A value cannot become a model package."""
+
+    def __init__(self, problem: str, remedy: str, *, name: str = "") -> None:
+        super().__init__(problem, remedy)
+        self.name = name
+
+
+class SignatureError(ModelError):
+    """Rows do not fit a signature; `faults` names each."""
+
+    def __init__(self, problem: str, remedy: str, *, name: str = "", faults: Sequence[str] = ()) -> None:
+        super().__init__(problem, remedy, name=name)
+        self.faults = tuple(faults)
+
+
+class ParityError(ModelError):
+    """No exporter reproduces the estimator within the limits."""
+
+    def __init__(self, problem: str, remedy: str, *, name: str = "", exporter: str = "") -> None:
+        super().__init__(problem, remedy, name=name)
+        self.exporter = exporter
+
+
+class RegistryError(MlnbError):
+    """A model, version or alias does not exist or cannot be moved."""
+
+    def __init__(self, problem: str, remedy: str, *, model: str = "", version: int = 0, alias: str = "") -> None:
+        super().__init__(problem, remedy)
+        self.model = model
+        self.version = version
+        self.alias = alias
+
+
+class ServiceError(MlnbError):
+    """A service cannot be built, started or reached."""
+
+    def __init__(self, problem: str, remedy: str, *, service: str = "") -> None:
+        super().__init__(problem, remedy)
+        self.service = service
+
+
+class PortError(ServiceError):
+    """The port is taken by somebody else."""
+
+    def __init__(self, problem: str, remedy: str, *, service: str = "", port: int) -> None:
+        super().__init__(problem, remedy, service=service)
+        self.port = port
+
+
+class RequestError(ServiceError):
+    """A service refuses a request. `status` is the HTTP status, `faults` names each wrong thing."""
+
+    def __init__(
+        self, problem: str, remedy: str, *, status: int, faults: Sequence[str] = (), service: str = ""
+    ) -> None:
+        super().__init__(problem, remedy, service=service)
+        self.status = status
+        self.faults = tuple(faults)
+
+
+class MonitorError(MlnbError):
+    """There is nothing to watch, or a label file cannot be read."""
+
+    def __init__(self, problem: str, remedy: str, *, model: str = "") -> None:
+        super().__init__(problem, remedy)
+        self.model = model
+
+
+class GateError(MlnbError):
+    """A gate failed; `verdicts` are the sentences that say by how much."""
+
+    exit_code = 3
+
+    def __init__(self, problem: str, remedy: str, *, verdicts: Sequence[str] = ()) -> None:
+        super().__init__(problem, remedy)
+        self.verdicts = tuple(verdicts)

@@ -1,0 +1,102 @@
+"""``[tool.mlnb]`` of pyproject.toml, then ``MLNB_*`` variables, become one frozen `Settings`.
+
+``[tool.mlnb]`` holds plain keys; a variable is the key in capitals behind ``MLNB_`` and wins.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+
+from mlnb.errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a project may set.
+
+    Attributes
+    ----------
+    executor : str
+        Entry point of ``mlnb.executors`` that runs the stages.
+    target : str
+        Entry point of ``mlnb.targets`` that runs the services.
+    host : str
+        Address a local service listens on. Loopback unless somebody asks for more.
+    port : int
+        First port that a local service tries; 0 lets the system choose.
+    stage_timeout_s : int
+        Seconds after which one cell of a stage is stopped; 0 is never.
+    parity_limit : float
+        Largest accepted absolute difference between estimator and export.
+    latency_requests : int
+        Single-row requests behind the latency gates.
+    max_rows : int
+        Rows a service accepts in one request.
+    """
+
+    executor: str = "local"
+    target: str = "local"
+    host: str = "127.0.0.1"
+    port: int = 0
+    stage_timeout_s: int = 0
+    parity_limit: float = 1e-4
+    latency_requests: int = 200
+    max_rows: int = 10_000
+
+
+def read_settings(folder: Path, environ: Mapping[str, str]) -> Settings:
+    """Return the settings that hold in `folder`.
+
+    Raises
+    ------
+    SettingsError
+        If a key is unknown or its value is not of the key's type.
+    """
+    known = {field.name: type(field.default) for field in fields(Settings)}
+    chosen: dict[str, str | int | float] = {}
+    for key, value in _table(folder / "pyproject.toml").items():
+        if isinstance(value, dict):
+            continue
+        if key not in known:
+            close = get_close_matches(key, known, n=1)
+            hint = f"Did you mean {close[0]!r}?" if close else f"Known keys: {', '.join(known)}."
+            raise SettingsError(f"[tool.mlnb] in {folder / 'pyproject.toml'} has an unknown key {key!r}.", hint, key=key)
+        chosen[key] = _typed(key, value, known[key])
+    for key, kind in known.items():
+        variable = f"MLNB_{key.upper()}"
+        if variable in environ:
+            chosen[key] = _typed(variable, environ[variable], kind)
+    return Settings(**chosen)  # type: ignore[arg-type]  # _typed has checked each against its field
+
+
+def _table(path: Path) -> Mapping[str, object]:
+    if not path.is_file():
+        return {}
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}.", "Repair the file.", key="tool.mlnb") from error
+    table = document.get("tool", {}).get("mlnb", {})
+    if not isinstance(table, dict):
+        raise SettingsError(f"[tool.mlnb] in {path} is not a table.", "Write it as a TOML table.", key="tool.mlnb")
+    return table
+
+
+def _typed(key: str, value: object, kind: type) -> str | int | float:
+    accepted = (int, float) if kind is float else kind
+    if isinstance(value, accepted) and not isinstance(value, bool):
+        return kind(value)  # type: ignore[no-any-return]
+    if isinstance(value, str):
+        try:
+            return kind(value)  # type: ignore[no-any-return]
+        except ValueError:
+            pass
+    raise SettingsError(
+        f"The setting {key} is {value!r}, which is not of type {kind.__name__}.",
+        f"Give it a value of type {kind.__name__}.",
+        key=key,
+    )

@@ -1,0 +1,86 @@
+"""A home of its own for the whole session; after every test, no process and no listening port of ours remains."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+SESSION = uuid.uuid4().hex
+HOME = Path(tempfile.mkdtemp(prefix="mlnb-home-"))
+os.environ.update(
+    {
+        "MLNB_TEST_SESSION": SESSION,
+        "HOME": str(HOME),
+        "JUPYTER_DATA_DIR": str(HOME / "jupyter/data"),
+        "JUPYTER_CONFIG_DIR": str(HOME / "jupyter/config"),
+        "JUPYTER_RUNTIME_DIR": str(HOME / "jupyter/runtime"),
+        "IPYTHONDIR": str(HOME / "ipython"),
+        "BENTOML_DO_NOT_TRACK": "True",
+    }
+)
+for name in [name for name in os.environ if name.startswith(("MLNB_", "JPY_")) and name != "MLNB_TEST_SESSION"]:
+    del os.environ[name]
+CI = os.environ.get("CI", "") not in {"", "0", "false"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without chromium, browser tests are skipped by name, except in CI."""
+    if CI or shutil.which("chromium"):
+        return
+    for item in items:
+        if item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.skip(reason="chromium is not installed"))
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """In CI a skipped test is a failure."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if CI and exitstatus == 0 and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_unconfigure() -> None:
+    """Take the session's home away."""
+    shutil.rmtree(HOME, ignore_errors=True)
+
+
+def ours() -> set[psutil.Process]:
+    """Every other live process that descends from this session, detached ones included."""
+    found = set()
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("MLNB_TEST_SESSION") == SESSION and process.status() != psutil.STATUS_ZOMBIE:
+                found.add(process)
+        except psutil.Error:
+            continue
+    return found - {psutil.Process()}
+
+
+def listening() -> set[int]:
+    """Return the ports that this process itself listens on."""
+    return {c.laddr.port for c in psutil.Process().net_connections("inet") if c.status == psutil.CONN_LISTEN}
+
+
+@pytest.fixture(autouse=True)
+def nothing_remains() -> Iterator[None]:
+    """Fail a test that leaves a process, a port or a kernel's socket behind."""
+    before, ports = ours(), listening()
+    yield
+    left = ours() - before
+    _, alive = psutil.wait_procs(left, timeout=10)
+    described = []
+    for process in alive:
+        try:
+            described.append(f"{process.pid} {' '.join(process.cmdline())}")
+            process.kill()
+        except psutil.Error:
+            continue
+    assert not described, f"processes remain: {described}"
+    assert listening() <= ports, f"ports remain: {listening() - ports}"
