@@ -1,0 +1,1 @@
+"""Values become bytes that last: artifacts, codecs, manifests, signatures, and the ledger."""

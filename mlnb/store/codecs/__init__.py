@@ -1,0 +1,1 @@
+"""The codecs that mlnb brings, each a plug-in of ``mlnb.codecs``."""

@@ -1,0 +1,193 @@
+"""A digest becomes a signature that only this user's keys make valid (Ed25519).
+
+Bytes that execute code when they are loaded are loaded only if a key that this *user* trusts has signed them. The
+keys lie in the user's Jupyter data folder, ``mlnb/keys``, never in a project: a cloned project must not bring its
+own trust. ``mlnb_ed25519`` is the private key (0600, folder 0700), ``trusted/<id>.pub`` are public keys of colleagues
+or of a CI, in PEM. A key's id is the first 16 hex digits of the SHA-256 of its raw public bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlnb.errors import StorageError, UntrustedError, UsageError
+from mlnb.store.disk import make_folder, storing, write_bytes
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+_PURPOSE = b"mlnb artifact 1\n"
+
+
+def sign(digest: str) -> tuple[str, str]:
+    """Sign a digest with this user's key, which is made where it is missing.
+
+    Returns
+    -------
+    tuple[str, str]
+        The signature in base64 and the key's id.
+
+    Raises
+    ------
+    StorageError
+        If the key cannot be made or read, or others could read it.
+    """
+    key = _own_key()
+    return base64.b64encode(key.sign(_PURPOSE + digest.encode())).decode(), key_id(key.public_key())
+
+
+def verify(digest: str, signature: str, key: str) -> None:
+    """Return if a key that this user trusts has signed `digest`.
+
+    Raises
+    ------
+    UntrustedError
+        If there is no signature, its key is not trusted, or it does not fit the digest.
+    """
+    from cryptography.exceptions import InvalidSignature
+
+    public = _trusted().get(key)
+    if public is None:
+        whose = f"the key {key}, which you do not trust" if key else "nobody"
+        raise UntrustedError(
+            f"The artifact {digest} can execute code when it is loaded, and is signed by {whose}.",
+            "Add the key with `mlnb doctor --trust FILE.pub` if you trust its owner, or run with --force.",
+            digest=digest,
+            key=key,
+        )
+    try:
+        public.verify(base64.b64decode(signature, validate=True), _PURPOSE + digest.encode())
+    except (InvalidSignature, binascii.Error) as error:
+        raise UntrustedError(
+            f"The artifact {digest} can execute code when it is loaded, and its signature is wrong.",
+            "Do not use it: somebody changed it. Run the pipeline again with --force.",
+            digest=digest,
+            key=key,
+        ) from error
+
+
+def trust(public_key_file: Path) -> str:
+    """Add a colleague's public key (PEM or OpenSSH, Ed25519) to those that this user trusts; return its id.
+
+    Raises
+    ------
+    UsageError
+        If the file holds no Ed25519 public key.
+    StorageError
+        If it cannot be read, or the key cannot be kept.
+    """
+    with storing(public_key_file, "read"):
+        content = public_key_file.read_bytes()
+    public = _public_key(content)
+    if public is None:
+        raise UsageError(
+            f"{public_key_file} holds no Ed25519 public key.",
+            f"Ask its owner for the file {own_public_key().name} in their Jupyter data folder under mlnb/keys.",
+        )
+    write_bytes(_folder() / "trusted" / f"{key_id(public)}.pub", _pem(public))
+    return key_id(public)
+
+
+def own_public_key() -> Path:
+    """Return the file of this user's public key, to be given to colleagues; the key is made where it is missing."""
+    _own_key()
+    return _folder() / "mlnb_ed25519.pub"
+
+
+def key_id(public: Ed25519PublicKey) -> str:
+    """Return the id of a public key: 16 hex digits."""
+    return hashlib.sha256(public.public_bytes_raw()).hexdigest()[:16]
+
+
+def _folder() -> Path:
+    from jupyter_core.paths import jupyter_data_dir
+
+    folder = Path(jupyter_data_dir()) / "mlnb" / "keys"
+    if not folder.is_dir():
+        make_folder(folder / "trusted")
+        with storing(folder):
+            folder.chmod(0o700)
+    return folder
+
+
+def _own_key() -> Ed25519PrivateKey:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    path = _folder() / "mlnb_ed25519"
+    if not path.exists():
+        _make_key(path)
+    with storing(path, "read"):
+        if os.name == "posix" and path.stat().st_mode & 0o077:
+            raise StorageError(
+                f"The private key {path} can be read by others.",
+                f"Make it yours alone with `chmod 600 {path}`, or remove it to get a new one.",
+                path=str(path),
+            )
+        content = path.read_bytes()
+    try:
+        key = load_pem_private_key(content, password=None)
+    except ValueError:
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise StorageError(f"{path} is no Ed25519 private key.", "Remove it to get a new one.", path=str(path))
+    public = path.with_suffix(".pub")
+    if not public.exists():
+        write_bytes(public, _pem(key.public_key()))
+    return key
+
+
+def _make_key(path: Path) -> None:
+    """Make a key so that of two processes that do it at once, both use the one that came first."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    content = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    with storing(path):
+        handle, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)  # 0600 from its birth
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            with suppress(FileExistsError):
+                path.hardlink_to(name)
+        finally:
+            Path(name).unlink()
+
+
+def _trusted() -> dict[str, Ed25519PublicKey]:
+    own = _own_key().public_key()
+    known = {key_id(own): own}
+    for path in sorted((_folder() / "trusted").glob("*.pub")):
+        with storing(path, "read"):
+            public = _public_key(path.read_bytes())
+        if public is not None:
+            known[key_id(public)] = public
+    return known
+
+
+def _public_key(content: bytes) -> Ed25519PublicKey | None:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key, load_ssh_public_key
+
+    load = load_ssh_public_key if content.startswith(b"ssh-") else load_pem_public_key
+    try:
+        public = load(content)
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+    return public if isinstance(public, Ed25519PublicKey) else None
+
+
+def _pem(public: Ed25519PublicKey) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
