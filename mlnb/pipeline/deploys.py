@@ -1,0 +1,106 @@
+"""``%%deploy`` cells become `Deploy` values, and demands on the stages that give model, sample and gated numbers."""
+
+from __future__ import annotations
+
+import re
+
+from mlnb.errors import PlanError
+from mlnb.notebook.document import Cell
+from mlnb.notebook.marks import Mark
+from mlnb.notebook.spelling import closest, listed
+from mlnb.pipeline.graph import Deploy, Input
+from mlnb.pipeline.hooks import hooks_source
+from mlnb.pipeline.resolve import Demand, Resolver
+
+MEASURED = ("latency_", "parity_", "skew_")
+"""Beginnings of the numbers that mlnb measures itself: gates on them demand nothing of a stage."""
+
+_GATE = re.compile(
+    r"\s*([A-Za-z_]\w*(?:[.-]\w+)*)\s*(>=|<=|==|!=|>|<)\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*$"
+)
+
+
+def read_deploy(cell: Cell, mark: Mark, resolver: Resolver) -> tuple[Deploy, tuple[Input, ...]]:
+    """Return a deploy, and what it demands of stages.
+
+    Raises
+    ------
+    PlanError
+        If nobody gives the model, the sample or a gated number, or the hook cannot stand on its own.
+    """
+    model, sample = (_taken(cell, mark, option, resolver) for option in ("model", "sample"))
+    gates = mark.options.get("gate", ())
+    numbers = tuple(number for gate in gates if (number := _number(gate, cell, mark, resolver)) is not None)
+    deploy = Deploy(
+        name=mark.name,
+        cell=cell,
+        model=model,
+        sample=sample,
+        gates=gates,
+        to=mark.one("to") or "staging",
+        hooks=hooks_source(cell, mark.name, resolver),
+    )
+    return deploy, (model, sample, *numbers)
+
+
+def _taken(cell: Cell, mark: Mark, option: str, resolver: Resolver) -> Input:
+    name = mark.one(option)
+    demand = Demand(name, f"The deploy of `{mark.name}` (cell {cell.number}, `--{option}`)", cell.number)
+    known = resolver.ground.bound | resolver.ground.parameters.keys()
+    write = None if name in known and not resolver.givers.all(name) else resolver.giver(demand)
+    if write is None or write.text:
+        raise PlanError(
+            f"{demand.where} takes `{name}`, which no stage gives: it is {'a module' if write else 'setup'}.",
+            f"Bind `{name}` in a stage.",
+            cell=cell.number,
+            name=name,
+        )
+    return Input(name, write.stage)
+
+
+def _number(gate: str, cell: Cell, mark: Mark, resolver: Resolver) -> Input | None:
+    found = _GATE.match(gate)
+    if found is None:
+        raise PlanError(
+            f"Cell {cell.number} has the gate `{gate}`, which does not compare a name with a number.",
+            'Write it as in `--gate "auc >= 0.80"`.',
+            cell=cell.number,
+            name=gate,
+        )
+    number = found[1]
+    if number.startswith(MEASURED):
+        return None
+    stage, _, name = number.rpartition(".")
+    where = f"Cell {cell.number} has a gate on `{number}`"
+    if stage:
+        return _of_stage(where, stage, name, cell, resolver)
+    stages = list(dict.fromkeys(write.stage for write in resolver.givers.all(name) if not write.text))
+    if not stages:
+        near = closest(name, resolver.givers.names)
+        remedy = f"Did you mean `{near}`?" if near else f"Bind `{name}` in a stage."
+        raise PlanError(f"{where}, which no stage gives.", remedy, cell=cell.number, name=name)
+    if len(stages) > 1:
+        choices = listed(f"{stage}.{name}" for stage in stages)
+        raise PlanError(
+            f"{where}, which {len(stages)} stages give: {listed(stages)}.",
+            f"Say which one: {choices}.",
+            cell=cell.number,
+            name=name,
+        )
+    return Input(name, stages[-1])
+
+
+def _of_stage(where: str, stage: str, name: str, cell: Cell, resolver: Resolver) -> Input:
+    stages = [node.name for node in resolver.nodes.values() if not node.draft.tested]
+    if stage not in stages:
+        near = closest(stage, stages)
+        remedy = f"Did you mean `{near}.{name}`?" if near else f"The stages are {listed(stages)}."
+        raise PlanError(f"{where}, and there is no stage `{stage}`.", remedy, cell=cell.number, stage=stage, name=name)
+    given = resolver.givers.by(stage)
+    if name not in given:
+        near = closest(name, given)
+        remedy = f"Did you mean `{stage}.{near}`?" if near else f"Bind `{name}` in stage `{stage}`."
+        raise PlanError(
+            f"{where}, which stage `{stage}` does not give.", remedy, cell=cell.number, stage=stage, name=name
+        )
+    return Input(name, stage)
