@@ -1,0 +1,97 @@
+"""The source and the executed stages become one notebook: the user's cells with all outputs in place. Plain JSON.
+
+Each executed cell tells in ``metadata.mlnb`` which cell of the source it is, and with which line of it its text begins.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+Json = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutedCell:
+    """A code cell of an executed stage.
+
+    Attributes
+    ----------
+    index : int
+        0-based position in the stage's notebook.
+    cell : int
+        Number in the source, 0 for what mlnb injected.
+    first_line : int
+        1-based line of the source's cell that its text begins with.
+    role : str
+        ``setup``, ``cells``, ... as the renderer says.
+    outputs : sequence of mapping
+        As nbformat has them.
+    """
+
+    index: int
+    cell: int
+    first_line: int
+    role: str
+    source: str
+    execution_count: int
+    outputs: Sequence[Json]
+
+    @property
+    def error(self) -> Json | None:
+        """The output of an exception, or None."""
+        return next((output for output in self.outputs if output.get("output_type") == "error"), None)
+
+
+def executed_cells(notebook: Json) -> list[ExecutedCell]:
+    """Return the code cells of a stage's notebook (executed, or rendered and not yet executed)."""
+    found = []
+    for index, cell in enumerate(cast("list[dict[str, Any]]", notebook["cells"])):
+        if cell["cell_type"] != "code":
+            continue
+        origin = cell.get("metadata", {}).get("mlnb", {})
+        source = cell["source"] if isinstance(cell["source"], str) else "".join(cell["source"])
+        found.append(
+            ExecutedCell(
+                index=index,
+                cell=int(origin.get("cell", 0)),
+                first_line=int(origin.get("first_line", 1)),
+                role=str(origin.get("role", "")),
+                source=source,
+                execution_count=cell.get("execution_count") or 0,
+                outputs=cell.get("outputs", []),
+            )
+        )
+    return found
+
+
+def assemble(source: Json, stages: Iterable[Json], run: str) -> dict[str, object]:
+    """Return the source notebook with the outputs of the executed stages, and none from elsewhere.
+
+    A cell that runs in several stages (setup) shows what it did in the first. Cells that did not run show nothing.
+    """
+    notebook = cast("dict[str, Any]", copy.deepcopy(dict(source)))
+    cells = notebook["cells"]
+    for cell in cells:
+        if cell.get("cell_type") == "code":
+            cell["outputs"], cell["execution_count"] = [], None
+    widgets: dict[str, Any] = {}
+    filled: set[int] = set()
+    for stage in stages:
+        for executed in executed_cells(stage):
+            number = executed.cell
+            if number and number <= len(cells) and executed.execution_count and number not in filled:
+                cells[number - 1]["outputs"] = list(executed.outputs)
+                cells[number - 1]["execution_count"] = executed.execution_count
+                filled.add(number)
+        for mime, held in cast("dict[str, Any]", stage.get("metadata", {})).get("widgets", {}).items():
+            kept = widgets.setdefault(mime, {**held, "state": {}})
+            kept["state"].update(held.get("state", {}))
+    notebook.setdefault("metadata", {})
+    notebook["metadata"].pop("widgets", None)
+    if widgets:
+        notebook["metadata"]["widgets"] = widgets
+    notebook["metadata"]["mlnb"] = {**notebook["metadata"].get("mlnb", {}), "run": run}
+    return notebook

@@ -1,0 +1,162 @@
+"""One stage becomes its record: rendered, handed its inputs, executed, and its outputs and faults read.
+
+What engine and kernel tell each other lies in ``runs/<id>/handoff/``, so that a stage can be run again by hand.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+from mlnb import plugins
+from mlnb.pipeline.graph import Json, Pipeline, Stage
+from mlnb.pipeline.render import render_stage
+from mlnb.run.executor import Execution, Executor, Job
+from mlnb.run.fault import case_cells, cases_of, fault_of, fault_of_cases
+from mlnb.run.notebooks import executed_cells
+from mlnb.run.record import StageRecord
+from mlnb.run.spec import FORMAT, Result, Spec
+from mlnb.settings import Settings
+from mlnb.store.artifact import Artifact
+from mlnb.store.disk import make_folder
+from mlnb.store.folder import StateFolder
+from mlnb.store.manifest import read_json, timestamp, write_json
+
+OnPosition = Callable[[int, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class StageTask:
+    """One stage to execute.
+
+    Attributes
+    ----------
+    key : str
+        Its cache key.
+    inputs : tuple of Artifact
+        What earlier stages gave.
+    folder : Path
+        The run's folder.
+    """
+
+    pipeline: Pipeline
+    stage: Stage
+    key: str
+    inputs: tuple[Artifact, ...]
+    values: Mapping[str, Json]
+    folder: Path
+
+
+def execute_stage(
+    task: StageTask, state: StateFolder, settings: Settings, on_cell: OnPosition
+) -> tuple[StageRecord, Mapping[str, object]]:
+    """Execute one stage in a fresh kernel.
+
+    Parameters
+    ----------
+    on_cell : callable
+        Is told number, position and total before each of the stage's cells.
+
+    Returns
+    -------
+    StageRecord
+        ``done`` or ``failed``.
+    Mapping
+        The executed notebook, which is in the run's folder as well.
+
+    Raises
+    ------
+    StorageError
+        If ``.mlnb`` cannot be written.
+    """
+    started, begun = timestamp(datetime.now(UTC)), time.monotonic()
+    spec_path = make_folder(task.folder / "handoff") / f"{task.stage.name}.json"
+    result_path = spec_path.with_suffix(".result.json")
+    rendered = render_stage(task.pipeline, task.stage, spec_path)
+    write_json(spec_path, _spec(task, rendered, state, result_path).to_json())
+    job = _job(task, rendered, settings)
+    numbers = [cell.cell for cell in executed_cells(rendered) if cell.cell]
+
+    def told(number: int) -> None:
+        on_cell(number, numbers.index(number) + 1 if number in numbers else 0, len(numbers))
+
+    execution = _executor(settings).execute(job, told)
+    record = _judged(task, execution, _result(result_path))
+    record = replace(
+        record,
+        seconds=round(time.monotonic() - begun, 3),
+        started_at=started,
+        notebook=str(job.notebook.relative_to(state.root)),
+    )
+    return record, execution.notebook
+
+
+def takers(pipeline: Pipeline, stage: Stage) -> dict[str, tuple[str, ...]]:
+    """Return who takes each output of a stage, in words."""
+    found: dict[str, list[str]] = {name: [] for name in stage.outputs}
+    for node in pipeline.stages:
+        for taken in node.inputs:
+            if taken.giver == stage.name and taken.name in found:
+                found[taken.name].append(f"{node.kind} {node.name!r}")
+    for deploy in pipeline.deploys:
+        for taken in (deploy.model, deploy.sample):
+            if taken.giver == stage.name and taken.name in found:
+                found[taken.name].append(f"deploy {deploy.name!r}")
+    return {name: tuple(dict.fromkeys(nodes)) for name, nodes in found.items()}
+
+
+def _spec(task: StageTask, rendered: Mapping[str, object], state: StateFolder, result_path: Path) -> Spec:
+    return Spec(
+        artifacts=str(state.artifacts),
+        stage=task.stage.name,
+        key=task.key,
+        inputs=task.inputs,
+        takers=takers(task.pipeline, task.stage),
+        tests=case_cells(rendered) if task.stage.kind == "test" else (),
+        result=str(result_path),
+    )
+
+
+def _job(task: StageTask, rendered: Mapping[str, object], settings: Settings) -> Job:
+    notebook = task.folder / f"{task.stage.name}.ipynb"
+    write_json(notebook, rendered)
+    return Job(
+        notebook=notebook,
+        folder=task.pipeline.document.path.parent,
+        parameters={name: task.values[name] for name in task.stage.parameters},
+        timeout_s=settings.stage_timeout_s,
+    )
+
+
+def _executor(settings: Settings) -> Executor:
+    make = plugins.load("mlnb.executors", settings.executor)
+    return cast(Executor, make() if isinstance(make, type) else make)
+
+
+def _result(path: Path) -> Result | None:
+    try:
+        return Result.from_json(read_json(path, FORMAT))
+    except FileNotFoundError:
+        return None  # the kernel did not come that far
+
+
+def _judged(task: StageTask, execution: Execution, result: Result | None) -> StageRecord:
+    stage = task.stage
+    test = stage.kind == "test"
+    fault = fault_of(stage.name, execution, result, test=test)
+    cases = cases_of(execution, result) if test else ()
+    fault = fault or fault_of_cases(stage.name, cases)
+    return StageRecord(
+        name=stage.name,
+        kind=stage.kind,
+        state="failed" if fault else "done",
+        key=task.key,
+        artifacts=result.artifacts if result is not None else (),
+        cases=cases,
+        error=fault,
+        warnings=result.warnings if result is not None else (),
+    )

@@ -1,0 +1,73 @@
+"""The machine becomes a few facts of lineage: the git commit, the installed distributions, the running process."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+
+_GIT_TIMEOUT_S = 30
+_NAMED = re.compile("(Name|Version): ")
+
+
+def git_state(folder: Path) -> tuple[str, bool]:
+    """Return the commit that `folder` is at and whether its working tree differs; ``("", False)`` without git."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    return commit, bool(commit and _git(folder, "status", "--porcelain"))
+
+
+def environment_lock() -> bytes:
+    """Return ``name==version`` of every installed distribution, sorted, one a line."""
+    found: dict[str, str] = {}
+    for distribution in distributions():
+        name, version = _name_and_version(distribution)
+        found.setdefault(name, version)  # of two, Python imports the first on its path
+    return "".join(sorted(f"{name}=={version}\n" for name, version in found.items() if name)).encode()
+
+
+def this_process() -> str:
+    """Return ``host/pid/start time``, which no other process has had."""
+    import psutil
+
+    return f"{socket.gethostname()}/{os.getpid()}/{psutil.Process().create_time():.2f}"
+
+
+def alive(process: str) -> bool:
+    """Say whether the process still runs; of other machines' processes it is assumed."""
+    import psutil
+
+    host, _, rest = process.partition("/")
+    if host != socket.gethostname():
+        return True
+    pid, _, started = rest.partition("/")
+    try:
+        return f"{psutil.Process(int(pid)).create_time():.2f}" == started
+    except (psutil.NoSuchProcess, ValueError):
+        return False
+    except psutil.AccessDenied:
+        return True
+
+
+def _name_and_version(distribution: Distribution) -> tuple[str, str]:
+    """Read two lines of the metadata; parsing all of it as mail costs ten times as much."""
+    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+    fields = dict(line.split(": ", 1) for line in text.partition("\n\n")[0].splitlines() if _NAMED.match(line))
+    return fields.get("Name", "").lower().replace("_", "-"), fields.get("Version", "")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_GIT_TIMEOUT_S,
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
