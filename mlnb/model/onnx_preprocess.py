@@ -1,0 +1,339 @@
+"""A fitted preprocessing of scikit-learn becomes operations of an ONNX graph that compute in float64, as it does.
+
+Stock conversions compute in float32, which moves real values across the split thresholds of trees. Here all numbers
+are doubles, and texts stay texts. Encoders become tables: a value's place among the categories picks a row, and the
+rows are what the fitted encoder itself answers to each category and to an unknown value, so that ``drop``, rare
+categories and the like need no second implementation. A missing text is `MISSING_TEXT`.
+
+Transformers that are not known here are converted by skl2onnx, in doubles where onnxruntime can load that.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from onnx import TensorProto
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
+    RobustScaler,
+    StandardScaler,
+)
+
+from mlnb.errors import ModelError
+from mlnb.model.onnx_convert import convert
+from mlnb.model.onnx_graph import Graph
+from mlnb.model.scorer import MISSING_TEXT
+
+_ML = "ai.onnx.ml"
+_UNKNOWN_TEXT = "\uf8ffunknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Columns that lie side by side in one tensor of shape (rows, width).
+
+    Attributes
+    ----------
+    tensor : str
+        Its name in the graph.
+    width : int
+        Number of columns; 0 where it is not known.
+    kind : str
+        ``number`` (doubles), ``text`` (strings) or ``date``, which no transformer takes.
+    """
+
+    tensor: str
+    width: int
+    kind: str = "number"
+
+
+def emit(graph: Graph, transformer: Any, blocks: Sequence[Block]) -> list[Block]:
+    """Append a fitted transformer to the graph.
+
+    Parameters
+    ----------
+    graph : Graph
+        Grows by the transformer's operations.
+    transformer : object
+        A fitted transformer, or ``passthrough``.
+    blocks : sequence of Block
+        The columns that it takes, in order.
+
+    Returns
+    -------
+    list of Block
+        The columns that it gives, in order.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be expressed.
+    """
+    if transformer is None or transformer == "passthrough":
+        return list(blocks)
+    known = _EMITTERS.get(type(transformer))
+    return known(graph, transformer, blocks) if known is not None else [_stock(graph, transformer, blocks)]
+
+
+def matrix(graph: Graph, blocks: Sequence[Block]) -> Block:
+    """Return all columns as one block of numbers.
+
+    Raises
+    ------
+    ModelError
+        If there are none, or a column is no number.
+    """
+    if not blocks:
+        raise refusal("a step gets no columns")
+    if any(block.kind != "number" for block in blocks):
+        raise refusal("a column of text or dates reaches a step that takes numbers")
+    width = sum(block.width for block in blocks) if all(block.width for block in blocks) else 0
+    return blocks[0] if len(blocks) == 1 else Block(graph.add("Concat", *(b.tensor for b in blocks), axis=1), width)
+
+
+def refusal(why: str) -> ModelError:
+    """Return the error that says why a model cannot be written as ONNX; `why` is no whole sentence."""
+    return ModelError(why, "Another exporter is tried.", name="onnx")
+
+
+def _singles(graph: Graph, blocks: Sequence[Block]) -> list[Block]:
+    """Return each column as a block of its own."""
+    single: list[Block] = []
+    for block in blocks:
+        if not block.width:
+            raise refusal("the number of columns that a step gives is not known")
+        if block.width == 1:
+            single.append(block)
+            continue
+        places = [graph.constant(np.array([at])) for at in range(block.width)]
+        single += [Block(graph.add("Gather", block.tensor, place, axis=1), 1, block.kind) for place in places]
+    return single
+
+
+def _pipeline(graph: Graph, pipeline: Any, blocks: Sequence[Block]) -> list[Block]:
+    made = list(blocks)
+    for _, step in pipeline.steps:
+        made = emit(graph, step, made)
+    return made
+
+
+def _union(graph: Graph, union: Any, blocks: Sequence[Block]) -> list[Block]:
+    if union.transformer_weights:
+        raise refusal("the FeatureUnion has weights")
+    parts = [part for _, part in union.transformer_list if part != "drop"]
+    return [block for part in parts for block in emit(graph, part, blocks)]
+
+
+def _column_transformer(graph: Graph, transformer: Any, blocks: Sequence[Block]) -> list[Block]:
+    columns = _singles(graph, blocks)
+    made: list[Block] = []
+    for name, part, _ in transformer.transformers_:
+        places = list(transformer._transformer_to_input_indices[name])
+        if part == "drop" or not places:
+            continue
+        given = emit(graph, part, [columns[at] for at in places])
+        weight = (transformer.transformer_weights or {}).get(name)
+        if weight is not None:
+            block = matrix(graph, given)
+            given = [Block(graph.add("Mul", block.tensor, graph.constant(np.array([float(weight)]))), block.width)]
+        made += given
+    return made
+
+
+def _function(graph: Graph, transformer: Any, blocks: Sequence[Block]) -> list[Block]:
+    if transformer.func is None:
+        return list(blocks)
+    if transformer.kw_args or transformer.func not in _FUNCTIONS:
+        raise refusal(f"the function {getattr(transformer.func, '__name__', transformer.func)} is Python code")
+    block = matrix(graph, blocks)
+    return [Block(_FUNCTIONS[transformer.func](graph, block.tensor), block.width)]
+
+
+def _scale(graph: Graph, block: Block, shift: object, scale: object) -> Block:
+    """Return ``(x - shift) / scale``, each of them per column or None."""
+    tensor = block.tensor
+    if shift is not None:
+        tensor = graph.add("Sub", tensor, graph.constant(np.asarray(shift, dtype=np.float64)))
+    if scale is not None:
+        tensor = graph.add("Div", tensor, graph.constant(np.asarray(scale, dtype=np.float64)))
+    return Block(tensor, block.width)
+
+
+def _standard(graph: Graph, scaler: Any, blocks: Sequence[Block]) -> list[Block]:
+    return [_scale(graph, matrix(graph, blocks), scaler.mean_ if scaler.with_mean else None, scaler.scale_)]
+
+
+def _robust(graph: Graph, scaler: Any, blocks: Sequence[Block]) -> list[Block]:
+    return [_scale(graph, matrix(graph, blocks), scaler.center_, scaler.scale_)]
+
+
+def _max_abs(graph: Graph, scaler: Any, blocks: Sequence[Block]) -> list[Block]:
+    if getattr(scaler, "clip", False):
+        raise refusal("the MaxAbsScaler clips")
+    return [_scale(graph, matrix(graph, blocks), None, scaler.scale_)]
+
+
+def _min_max(graph: Graph, scaler: Any, blocks: Sequence[Block]) -> list[Block]:
+    block = matrix(graph, blocks)
+    scaled = graph.add("Mul", block.tensor, graph.constant(np.asarray(scaler.scale_, dtype=np.float64)))
+    tensor = graph.add("Add", scaled, graph.constant(np.asarray(scaler.min_, dtype=np.float64)))
+    if scaler.clip:
+        low, high = (graph.constant(np.array(float(one))) for one in scaler.feature_range)
+        tensor = graph.add("Min", graph.add("Max", tensor, low), high)
+    return [Block(tensor, block.width)]
+
+
+def _imputer(graph: Graph, imputer: Any, blocks: Sequence[Block]) -> list[Block]:
+    columns = _singles(graph, blocks)
+    made, absent = [], []
+    for column, fill in zip(columns, imputer.statistics_, strict=True):
+        mask = _is_missing(graph, column, imputer.missing_values)
+        absent.append(mask)
+        if pd.isna(fill):
+            if imputer.keep_empty_features:
+                raise refusal("the SimpleImputer keeps a column that was empty when it was fitted")
+            continue
+        filled = graph.constant(np.array([[str(fill) if column.kind == "text" else float(fill)]]))
+        made.append(Block(graph.add("Where", mask, filled, column.tensor), 1, column.kind))
+    if imputer.add_indicator:
+        made += [Block(graph.cast(absent[at], TensorProto.DOUBLE), 1) for at in imputer.indicator_.features_]
+    return made
+
+
+def _is_missing(graph: Graph, column: Block, missing: Any) -> str:
+    """Return a tensor of booleans of shape (rows, 1)."""
+    if column.kind == "text":
+        key = MISSING_TEXT if pd.isna(missing) else str(missing)
+        place = graph.add(
+            "LabelEncoder", column.tensor, domain=_ML, keys_strings=[key], values_int64s=[1], default_int64=0
+        )
+        return graph.cast(place, TensorProto.BOOL)
+    tensor = matrix(graph, [column]).tensor
+    if pd.isna(missing):
+        return graph.add("IsNaN", tensor)
+    return graph.add("Equal", tensor, graph.constant(np.array([[float(missing)]])))
+
+
+def _one_hot(graph: Graph, encoder: Any, blocks: Sequence[Block]) -> list[Block]:
+    ends = np.cumsum(encoder._n_features_outs)
+    starts = ends - encoder._n_features_outs
+    made = []
+    for at, column in enumerate(_singles(graph, blocks)):
+        table = _answers(encoder, at)[:, starts[at] : ends[at]]
+        if encoder.handle_unknown == "error":
+            table = np.vstack([table, np.zeros((1, table.shape[1]))])
+        if table.shape[1]:
+            made.append(_look_up(graph, column, encoder.categories_[at], table))
+    return made
+
+
+def _ordinal(graph: Graph, encoder: Any, blocks: Sequence[Block]) -> list[Block]:
+    made = []
+    for at, column in enumerate(_singles(graph, blocks)):
+        table = _answers(encoder, at)[:, [at]]
+        if encoder.handle_unknown == "error":
+            table = np.vstack([table, [[np.nan]]])
+        made.append(_look_up(graph, column, encoder.categories_[at], table))
+    return made
+
+
+def _answers(encoder: Any, at: int) -> npt.NDArray[np.float64]:
+    """Return what the encoder answers to each category of a column, and to an unknown value if it takes one."""
+    asked: dict[str, pd.Series] = {}
+    names = getattr(encoder, "feature_names_in_", [f"x{n}" for n in range(len(encoder.categories_))])
+    for place, (name, categories) in enumerate(zip(names, encoder.categories_, strict=True)):
+        values = list(categories) if place == at else [categories[0]] * len(encoder.categories_[at])
+        if encoder.handle_unknown != "error":
+            values.append(_unknown(categories) if place == at else categories[0])
+        asked[name] = pd.Series(values, dtype=object if categories.dtype.kind in "OUb" else categories.dtype)
+    rows: Any = pd.DataFrame(asked)
+    if not hasattr(encoder, "feature_names_in_"):
+        rows = rows.to_numpy()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Found unknown categories", category=UserWarning)
+        answers = encoder.transform(rows)
+    dense = answers.toarray() if hasattr(answers, "toarray") else answers
+    return np.asarray(dense, dtype=np.float64)
+
+
+def _unknown(categories: npt.NDArray[Any]) -> object:
+    if categories.dtype.kind in "OU":
+        return _UNKNOWN_TEXT if any(isinstance(one, str) for one in categories) else -1
+    known = categories[~np.isnan(categories)] if categories.dtype.kind == "f" else categories
+    return known.max() + 1 if known.size and categories.dtype != bool else -1
+
+
+def _look_up(graph: Graph, column: Block, categories: npt.NDArray[Any], table: npt.NDArray[np.float64]) -> Block:
+    """Return for each row the table's row of its category; the last one for an unknown value."""
+    if column.kind == "date":
+        raise refusal("a column of dates reaches an encoder")
+    place = _text_place(graph, column, categories) if column.kind == "text" else _place(graph, column, categories)
+    rows = graph.add("Gather", graph.constant(table), place, axis=0)
+    return Block(graph.add("Reshape", rows, graph.constant(np.array([-1, table.shape[1]]))), table.shape[1])
+
+
+def _text_place(graph: Graph, column: Block, categories: npt.NDArray[Any]) -> str:
+    keys = [MISSING_TEXT if pd.isna(one) else str(one) for one in categories]
+    return graph.add(
+        "LabelEncoder",
+        column.tensor,
+        domain=_ML,
+        keys_strings=keys,
+        values_int64s=list(range(len(keys))),
+        default_int64=len(keys),
+    )
+
+
+def _place(graph: Graph, column: Block, categories: npt.NDArray[Any]) -> str:
+    numbers = np.array([np.nan if pd.isna(one) else float(one) for one in categories])
+    equal = graph.cast(graph.add("Equal", column.tensor, graph.constant(numbers[None, :])), TensorProto.DOUBLE)
+    if np.isnan(numbers).any():
+        absent = graph.cast(graph.add("IsNaN", column.tensor), TensorProto.DOUBLE)
+        equal = graph.add("Add", equal, graph.add("Mul", absent, graph.constant(np.isnan(numbers)[None, :] * 1.0)))
+    pads = graph.constant(np.array([0, 0, 0, 1]))
+    return graph.add("ArgMax", graph.add("Pad", equal, pads, graph.constant(np.array(0.5))), axis=1, keepdims=1)
+
+
+def _stock(graph: Graph, transformer: Any, blocks: Sequence[Block]) -> Block:
+    block = matrix(graph, blocks)
+    width = block.width or int(transformer.n_features_in_)
+    model, double = convert(transformer, width)
+    tensor = block.tensor if double else graph.cast(block.tensor, TensorProto.FLOAT)
+    made = graph.embed(model, tensor)[0]
+    shape = model.graph.output[0].type.tensor_type.shape.dim
+    return Block(graph.cast(made, TensorProto.DOUBLE), int(shape[1].dim_value) if len(shape) == 2 else 0)
+
+
+_FUNCTIONS: Mapping[Any, Callable[[Graph, str], str]] = {
+    np.log1p: lambda graph, tensor: graph.add("Log", graph.add("Add", tensor, graph.constant(np.array([1.0])))),
+    np.log: lambda graph, tensor: graph.add("Log", tensor),
+    np.sqrt: lambda graph, tensor: graph.add("Sqrt", tensor),
+    np.exp: lambda graph, tensor: graph.add("Exp", tensor),
+    np.abs: lambda graph, tensor: graph.add("Abs", tensor),
+}
+_EMITTERS: Mapping[type, Callable[[Graph, Any, Sequence[Block]], list[Block]]] = {
+    Pipeline: _pipeline,
+    FeatureUnion: _union,
+    ColumnTransformer: _column_transformer,
+    FunctionTransformer: _function,
+    StandardScaler: _standard,
+    RobustScaler: _robust,
+    MaxAbsScaler: _max_abs,
+    MinMaxScaler: _min_max,
+    SimpleImputer: _imputer,
+    OneHotEncoder: _one_hot,
+    OrdinalEncoder: _ordinal,
+}
