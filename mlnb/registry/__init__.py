@@ -1,0 +1,1 @@
+"""Results become versions: numbered once, pointed to by aliases, let through by gates, kept in the audit log."""
