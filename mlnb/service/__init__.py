@@ -1,0 +1,1 @@
+"""Versions become answers: the Bento, the ASGI application inside it, the prediction log, the local target."""

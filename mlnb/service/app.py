@@ -1,0 +1,391 @@
+"""The ASGI application inside the Bento, and the process that serves it: ``python -m mlnb.service.app``.
+
+Route of a prediction: body -> `protocols` -> `router` -> scorer -> `log` -> answer. Nothing is answered that is not
+committed. Small requests are scored on the event loop (ONNX needs 0.1 ms, a thread hop as much); large ones, and those
+of a version with hooks or another runtime, in a few threads. The process runs from the Bento's source folder with the
+copy of mlnb that the Bento carries; it needs numpy, msgspec, uvicorn and what the packages' own runtimes ask for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter, time_ns
+from typing import Any, TypeAlias
+
+from mlnb.errors import MlnbError, RequestError, StorageError
+from mlnb.service.log import Ids, PredictionLog
+from mlnb.service.metrics import Metrics
+from mlnb.service.predict import Predicted, predict, refusal
+from mlnb.service.protocols import Route, encode, encode_refusal, parse_labels, request_id_of, route_of
+from mlnb.service.router import Router, Routing
+
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+_LOGGER = logging.getLogger("mlnb.service")
+_JSON = b"application/json"
+_INLINE_BYTES = 16_384
+_THREADS = 4
+_PARENT_POLL_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request may ask for.
+
+    Attributes
+    ----------
+    rows : int
+        Rows of a predict request, labels of a labels request.
+    body_bytes : int
+        Size of a body.
+    body_s : float
+        Seconds until the whole body must have arrived.
+    answer_s : float
+        Seconds until a request that runs in a thread must be answered.
+    """
+
+    rows: int = 10_000
+    body_bytes: int = 32 * 1024 * 1024
+    body_s: float = 30.0
+    answer_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is sent; `version` and `rows` are counted in the metrics."""
+
+    status: int
+    body: bytes
+    kind: bytes = _JSON
+    version: str = ""
+    rows: int = 0
+    allow: str = ""
+
+
+class Application:
+    """ASGI application of one service.
+
+    Parameters
+    ----------
+    bento : Path
+        The Bento's source folder: ``aliases.json`` and ``versions/`` that it was built with.
+    state : Path or None
+        Folder whose ``aliases.json`` and ``versions/`` are followed as soon as they exist.
+    predictions : Path or None
+        Folder of the prediction log; by default ``~/.local/state/mlnb/predictions/<model>``.
+    limits : Limits
+        What one request may ask for.
+    """
+
+    def __init__(self, bento: Path, state: Path | None, predictions: Path | None, limits: Limits) -> None:
+        self._router = Router(state, bento)
+        self._predictions = predictions
+        self._limits = limits
+        self._metrics = Metrics()
+        self._ids = Ids()
+        self._log: PredictionLog | None = None
+        self._follower: asyncio.Task[None] | None = None
+        self._pool = ThreadPoolExecutor(_THREADS, "mlnb-predict")
+
+    @classmethod
+    def from_environment(cls, bento: Path, environ: Mapping[str, str]) -> Application:
+        """Return the application that the environment describes; nothing is loaded yet.
+
+        Read are ``MLNB_SERVICE_STATE``, ``MLNB_PREDICTIONS``, ``MLNB_MAX_ROWS`` and ``MLNB_MAX_BODY_BYTES``.
+        """
+        state, predictions = environ.get("MLNB_SERVICE_STATE"), environ.get("MLNB_PREDICTIONS")
+        limits = Limits()
+        if "MLNB_MAX_ROWS" in environ:
+            limits = replace(limits, rows=int(environ["MLNB_MAX_ROWS"]))
+        if "MLNB_MAX_BODY_BYTES" in environ:
+            limits = replace(limits, body_bytes=int(environ["MLNB_MAX_BODY_BYTES"]))
+        return cls(bento, Path(state) if state else None, Path(predictions) if predictions else None, limits)
+
+    @property
+    def ready(self) -> bool:
+        """Whether predictions are answered."""
+        return bool(self._router.routing.default) and self._log is not None and not self._log.problem
+
+    def open(self) -> None:
+        """Load the routing and open the log; nothing happens the second time.
+
+        Raises
+        ------
+        MlnbError
+            If a version cannot be loaded or the log cannot be written.
+        """
+        if self._log is None:
+            self._router.load()
+            self._log = PredictionLog(self._predictions or _default_folder(self._router.routing.model))
+
+    def close(self) -> None:
+        """Commit what is queued and let go of the log."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one ASGI connection: HTTP, or the server's life span; websockets are closed."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+        else:
+            await self._exchange(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                self._start()
+            else:
+                if self._follower is not None:
+                    self._follower.cancel()
+                self.close()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+
+    def _start(self) -> None:
+        """Start what needs the running loop: at life span, or at the first request where a host sends none."""
+        self.open()
+        if self._follower is None:
+            self._follower = asyncio.get_running_loop().create_task(self._router.follow())
+
+    async def _exchange(self, scope: Message, receive: Receive, send: Send) -> None:
+        started = perf_counter()
+        request_id = request_id_of(scope["headers"]) or self._ids.take(1)[0]
+        name = "other"
+        try:
+            if self._follower is None:
+                self._start()
+            route = route_of(scope["method"], scope["path"].removeprefix(scope.get("root_path", "")))
+            name = route.name
+            answer = await self._answer(route, scope, receive, request_id)
+        except RequestError as error:
+            answer = _refused(error)
+        except Exception:  # the outermost face of the service: the stack trace goes to its log, never to a client
+            _LOGGER.exception("Request %s failed.", request_id)
+            answer = _refused(_broken(request_id))
+        headers = [
+            (b"content-type", answer.kind),
+            (b"content-length", str(len(answer.body)).encode()),
+            (b"x-request-id", request_id.encode()),
+        ]
+        if answer.version:
+            headers.append((b"x-model-version", answer.version.encode()))
+        if answer.status == 405:
+            headers.append((b"allow", b"GET, HEAD" if scope["method"] == "POST" else b"POST"))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+        self._metrics.observe(name, answer.status, answer.version, answer.rows, perf_counter() - started)
+
+    async def _answer(self, route: Route, scope: Message, receive: Receive, request_id: str) -> Answer:
+        if route.name == "/healthz":
+            return Answer(200, b'{"alive":true}')
+        if route.name == "/readyz":
+            if self._log is not None and self._log.problem:
+                await asyncio.wait([self._log.probe()])
+            return Answer(200 if self.ready else 503, encode(self._readiness()))
+        if route.name == "/metrics":
+            text = self._metrics.text(revision=self._router.routing.revision, ready=self.ready)
+            return Answer(200, text.encode(), kind=b"text/plain; version=0.0.4; charset=utf-8")
+        if route.name == "/labels":
+            return await self._label(await _read_body(scope, receive, self._limits))
+        return await self._predict(route, scope, receive, request_id)
+
+    async def _predict(self, route: Route, scope: Message, receive: Receive, request_id: str) -> Answer:
+        arrived, body = perf_counter(), b""
+        try:
+            body = await _read_body(scope, receive, self._limits)
+            arrived, routing = perf_counter(), self._router.routing
+            predicted = await self._scored(body, routing, route.alias, request_id, arrived)
+        except RequestError as error:
+            await self._commit_refusal(error, body, route.alias, request_id, arrived)
+            raise
+        if predicted.records:
+            await self._committed(self._opened_log().append(predicted.records))
+        return Answer(200, predicted.body, version=predicted.version, rows=len(predicted.records))
+
+    async def _scored(self, body: bytes, routing: Routing, alias: str, request_id: str, arrived: float) -> Predicted:
+        def work() -> Predicted:
+            return predict(
+                body,
+                routing,
+                alias,
+                request_id=request_id,
+                arrived=arrived,
+                max_rows=self._limits.rows,
+                ids=self._ids,
+            )
+
+        scorer = routing.version_of(alias)[1].scorer
+        if scorer.exporter == "onnx" and scorer.hooks is None and len(body) <= _INLINE_BYTES:
+            return work()
+        try:
+            async with asyncio.timeout(self._limits.answer_s):
+                return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        except TimeoutError as error:
+            raise RequestError(
+                f"The answer took more than {self._limits.answer_s:g} seconds.", "Send fewer rows.", status=503
+            ) from error
+
+    async def _commit_refusal(
+        self, error: RequestError, body: bytes, alias: str, request_id: str, arrived: float
+    ) -> None:
+        routing = self._router.routing
+        record = refusal(error, body, routing, alias, request_id=request_id, arrived=arrived, ids=self._ids)
+        await self._committed(self._opened_log().append([record]))
+
+    async def _label(self, body: bytes) -> Answer:
+        labels = parse_labels(body, self._limits.rows)
+        await self._committed(self._opened_log().label(labels, time_ns()))
+        return Answer(200, encode({"accepted": len(labels)}))
+
+    async def _committed(self, commit: asyncio.Future[None]) -> None:
+        try:
+            await commit
+        except StorageError as error:
+            raise RequestError(error.problem, error.remedy, status=503) from error
+
+    def _opened_log(self) -> PredictionLog:
+        if self._log is None:
+            raise RequestError("The service is shutting down.", "Send the request again.", status=503)
+        return self._log
+
+    def _readiness(self) -> dict[str, object]:
+        routing, refused = self._router.routing, self._router.refused
+        log_problem = self._log.problem if self._log else "not open"
+        return {
+            "ready": self.ready,
+            "model": routing.model,
+            "revision": routing.revision,
+            "default": routing.default,
+            "aliases": {alias: version.ref for alias, version in routing.aliases.items()},
+            "versions": sorted({version.ref for version in routing.aliases.values()}),
+            "log": log_problem or "ok",
+            "refused": None if refused is None else {"revision": refused.revision, "problem": refused.problem},
+            "pid": os.getpid(),
+        }
+
+
+async def _read_body(scope: Message, receive: Receive, limits: Limits) -> bytes:
+    """Return the whole body; of one that is too large the rest is read and dropped, so that the answer is heard."""
+    for name, value in scope["headers"]:
+        if name == b"content-encoding" and value.lower() != b"identity":
+            raise RequestError("The body is compressed.", "Send it as plain JSON.", status=415)
+    size = 0
+    chunks: list[bytes] = []
+    try:
+        async with asyncio.timeout(limits.body_s):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise RequestError("The caller left before the body had arrived.", "Send it again.", status=400)
+                chunk = message.get("body", b"")
+                size += len(chunk)
+                if size <= limits.body_bytes:
+                    chunks.append(chunk)
+                if not message.get("more_body", False):
+                    break
+    except TimeoutError as error:
+        raise RequestError(
+            f"The body did not arrive within {limits.body_s:g} seconds.", "Send it again.", status=408
+        ) from error
+    if size > limits.body_bytes:
+        raise RequestError(
+            f"The body has {size} bytes; this service takes {limits.body_bytes}.",
+            "Send fewer rows in each request.",
+            status=413,
+        )
+    return b"".join(chunks)
+
+
+def _refused(error: RequestError) -> Answer:
+    return Answer(error.status, encode_refusal(error))
+
+
+def _broken(request_id: str) -> RequestError:
+    return RequestError(
+        "The service failed on this request.", f"Look for request {request_id} in the service's log.", status=500
+    )
+
+
+def _default_folder(model: str) -> Path:
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(home) / "mlnb" / "predictions" / model
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve the Bento that this module was loaded from, until SIGTERM or SIGINT.
+
+    Returns
+    -------
+    int
+        0, or 2 where nothing could be served; the reason is on standard error.
+    """
+    parser = argparse.ArgumentParser(prog="python -m mlnb.service.app", description=main.__doc__)
+    parser.add_argument("--host", default=os.environ.get("MLNB_HOST", "127.0.0.1"))
+    parser.add_argument("--port", type=int, default=int(os.environ.get("PORT", "3000")))
+    parser.add_argument("--fd", type=int, help="an inherited listening socket, instead of host and port")
+    parser.add_argument("--with-parent", action="store_true", help="end when the process that started this one ends")
+    chosen = parser.parse_args(arguments)
+    application = Application.from_environment(Path(__file__).resolve().parents[2], os.environ)
+    try:
+        application.open()
+        listener = _listen(chosen.host, chosen.port) if chosen.fd is None else socket.socket(fileno=chosen.fd)
+        # Accepted sockets inherit it; asyncio would set it only where it can tell that the socket is TCP.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except (MlnbError, OSError) as error:
+        print(f"mlnb.service: {error}", file=sys.stderr)
+        return 2
+    if chosen.with_parent:
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    _serve(application, listener)
+    return 0
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=2048)
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_PARENT_POLL_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _serve(application: Application, listener: socket.socket) -> None:
+    import uvicorn
+
+    config = uvicorn.Config(
+        application,
+        lifespan="on",
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=10,
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

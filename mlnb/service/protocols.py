@@ -1,0 +1,249 @@
+"""HTTP bodies become requests, answers and refusals become HTTP bodies: our own JSON protocol.
+
+``POST /predict`` and ``POST /aliases/<alias>/predict`` take ``{"rows": [{...}, ...]}`` or
+``{"columns": [...], "data": [[...], ...]}``, either with ``"timestamps": [...]``, the time at which each row happened.
+``POST /labels`` takes ``{"labels": {id: value}}``. A refusal is ``{"error": {"problem", "remedy", "faults"}}``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+
+import msgspec
+
+from mlnb.errors import RequestError
+from mlnb.service.log import nanoseconds
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+Row: TypeAlias = "dict[str, Json]"
+
+FAULTS_SHOWN = 20
+_ID = re.compile(r"[0-9a-f]{24}")
+_REQUEST_ID = re.compile(rb"[\x20-\x7e]{1,128}")
+_ALIAS_ROUTE = re.compile(r"/aliases/([^/]*)/predict")
+_FORMS = 'Send {"rows": [{"column": value, ...}, ...]} or {"columns": [...], "data": [[...], ...]}.'
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class PredictRequest:
+    """Rows to answer.
+
+    Attributes
+    ----------
+    rows : list of dict
+        One mapping of column to JSON value for each row, as received.
+    event_at : list of int or None
+        Nanoseconds since the epoch, UTC, for each row; None where the caller did not say.
+    """
+
+    rows: list[Row]
+    event_at: list[int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a path means: `name` as counted in the metrics, and the alias that it asks for ("" is the default)."""
+
+    name: str
+    alias: str
+    method: str
+
+
+_ROUTES = {
+    "/predict": Route("/predict", "", "POST"),
+    "/labels": Route("/labels", "", "POST"),
+    "/healthz": Route("/healthz", "", "GET"),
+    "/readyz": Route("/readyz", "", "GET"),
+    "/metrics": Route("/metrics", "", "GET"),
+}
+
+
+def route_of(method: str, path: str) -> Route:
+    """Return the route of a request.
+
+    Raises
+    ------
+    RequestError
+        404 for an unknown path, 405 for another method than the route's.
+    """
+    route = _ROUTES.get(path)
+    if route is None:
+        match = _ALIAS_ROUTE.fullmatch(path)
+        if match is None:
+            raise RequestError(
+                f"There is nothing at {path[:200]}.",
+                "Known paths: /predict, /aliases/<alias>/predict, /labels, /healthz, /readyz, /metrics.",
+                status=404,
+            )
+        route = Route("/aliases/{alias}/predict", match[1], "POST")
+    if method != route.method and not (method == "HEAD" and route.method == "GET"):
+        raise RequestError(f"{route.name} does not take {method[:20]}.", f"Use {route.method}.", status=405)
+    return route
+
+
+def parse_predict(body: bytes, max_rows: int) -> PredictRequest:
+    """Return the rows of a predict request.
+
+    Raises
+    ------
+    RequestError
+        400 where the body is not JSON or not of the form, 413 for more than `max_rows` rows, 422 for timestamps that
+        are no times.
+    """
+    document = _document(body, _FORMS)
+    strange = sorted(document.keys() - {"rows", "columns", "data", "timestamps"})
+    if strange:
+        raise _malformed("The body has keys that mean nothing here.", [f"unknown key {key!r}" for key in strange])
+    if "rows" in document:
+        if "columns" in document or "data" in document:
+            raise _malformed('The body has both "rows" and "columns" with "data".', [])
+        rows = _rows(document["rows"], max_rows)
+    elif "columns" in document and "data" in document:
+        rows = _split_rows(document["columns"], document["data"], max_rows)
+    else:
+        raise _malformed("The body has no rows.", [f"keys found: {', '.join(sorted(document)) or 'none'}"])
+    timestamps = document.get("timestamps")
+    return PredictRequest(rows, None if timestamps is None else _event_times(timestamps, len(rows)))
+
+
+def parse_labels(body: bytes, max_labels: int) -> dict[str, str]:
+    """Return the label of each prediction id, as JSON text.
+
+    Raises
+    ------
+    RequestError
+        400 where the body is not of the form, 413 for more than `max_labels`, 422 for an id that no prediction can
+        have or a label that is not a string, number or boolean.
+    """
+    form = 'Send {"labels": {"<prediction id>": value, ...}}.'
+    document = _document(body, form)
+    labels = document.get("labels")
+    if not isinstance(labels, dict) or len(document) != 1:
+        raise RequestError('The body is not an object with just "labels".', form, status=400)
+    if len(labels) > max_labels:
+        raise _too_many(len(labels), "labels", max_labels)
+    faults = [f"{key[:60]!r} is not a prediction id" for key in labels if not _ID.fullmatch(key)]
+    faults += [
+        f"the label of {key} is {_kind(value)}"
+        for key, value in labels.items()
+        if value is None or isinstance(value, (dict, list))
+    ]
+    if faults:
+        raise RequestError(
+            "Labels were refused; none was recorded.",
+            'Use the "ids" of a predict answer, each with a string, number or boolean.',
+            status=422,
+            faults=faults[:FAULTS_SHOWN],
+        )
+    return {key: encode(value).decode() for key, value in labels.items()}
+
+
+def request_id_of(headers: Sequence[tuple[bytes, bytes]]) -> str:
+    """Return the caller's ``X-Request-Id``; "" where there is none of 1 to 128 printable ASCII characters."""
+    for name, value in headers:
+        if name == b"x-request-id":
+            return value.decode("ascii") if _REQUEST_ID.fullmatch(value) else ""
+    return ""
+
+
+def encode(value: object) -> bytes:
+    """Return JSON; a NaN or an infinity becomes null."""
+    return _encode(value)
+
+
+def encode_refusal(error: RequestError) -> bytes:
+    """Return the body of a refused request."""
+    return _encode({"error": {"problem": error.problem, "remedy": error.remedy, "faults": error.faults}})
+
+
+def _document(body: bytes, form: str) -> dict[str, Json]:
+    try:
+        document = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RequestError("The body is not JSON.", form, status=400, faults=[str(error)]) from error
+    if not isinstance(document, dict):
+        raise RequestError(f"The body is {_kind(document)}, not an object.", form, status=400)
+    return document
+
+
+def _rows(rows: Json, max_rows: int) -> list[Row]:
+    if not isinstance(rows, list):
+        raise _malformed(f'"rows" is {_kind(rows)}, not a list of objects.', [])
+    if len(rows) > max_rows:
+        raise _too_many(len(rows), "rows", max_rows)
+    faults = [f"row {at} is {_kind(row)}, not an object" for at, row in enumerate(rows) if not isinstance(row, dict)]
+    if faults:
+        raise _malformed("Some rows are not objects.", faults)
+    return rows  # type: ignore[return-value]  # each has just been looked at
+
+
+def _split_rows(columns: Json, data: Json, max_rows: int) -> list[Row]:
+    if not isinstance(columns, list) or not all(isinstance(column, str) for column in columns):
+        raise _malformed('"columns" is not a list of names.', [])
+    names = [column for column in columns if isinstance(column, str)]
+    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if twice:
+        raise _malformed("Some columns are named twice.", [f"column {name!r}" for name in twice])
+    if not isinstance(data, list):
+        raise _malformed(f'"data" is {_kind(data)}, not a list of lists.', [])
+    if len(data) > max_rows:
+        raise _too_many(len(data), "rows", max_rows)
+    rows: list[Row] = []
+    faults: list[str] = []
+    for at, values in enumerate(data):
+        if not isinstance(values, list):
+            faults.append(f"row {at} is {_kind(values)}, not a list")
+        elif len(values) != len(names):
+            faults.append(f"row {at} has {len(values)} values for {len(names)} columns")
+        else:
+            rows.append(dict(zip(names, values, strict=True)))
+    if faults:
+        raise _malformed('Some rows of "data" do not fit "columns".', faults)
+    return rows
+
+
+def _event_times(timestamps: Json, count: int) -> list[int]:
+    if not isinstance(timestamps, list) or len(timestamps) != count:
+        raise _malformed(f'"timestamps" is not a list of {count} times, one for each row.', [])
+    times: list[int] = []
+    faults: list[str] = []
+    for at, text in enumerate(timestamps):
+        try:
+            happened = datetime.fromisoformat(text) if isinstance(text, str) else None
+        except ValueError:
+            happened = None
+        if happened is None or happened.tzinfo is None:
+            faults.append(f"timestamp {at} is {encode(text).decode()[:60]}")
+        else:
+            times.append(nanoseconds(happened))
+    if faults:
+        raise RequestError(
+            "Some timestamps are not times with a zone.",
+            'Write them in ISO 8601 with their zone, such as "2013-04-01T05:15:00Z".',
+            status=422,
+            faults=faults[:FAULTS_SHOWN],
+        )
+    return times
+
+
+def _malformed(problem: str, faults: Sequence[str]) -> RequestError:
+    return RequestError(problem, _FORMS, status=400, faults=faults[:FAULTS_SHOWN])
+
+
+def _too_many(found: int, things: str, limit: int) -> RequestError:
+    return RequestError(
+        f"The body has {found} {things}; this service takes {limit} in one request.",
+        "Send them in several requests.",
+        status=413,
+    )
+
+
+def _kind(value: Json | Mapping[str, Json]) -> str:
+    names = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list"}
+    return names.get(type(value), "an object")

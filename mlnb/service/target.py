@@ -1,0 +1,107 @@
+"""The seam behind which services run: a `Target` makes a Bento into a `Deployment`.
+
+Entry points of the group ``mlnb.targets``; each is a callable taking the state folder and the settings. The built-in
+is `mlnb.service.local.LocalTarget`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+DeploymentState = Literal["running", "stopped", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A service somewhere.
+
+    Attributes
+    ----------
+    name : str
+        The service's name, which is its model's.
+    url : str
+        Where it answers, without a trailing slash.
+    state : {"running", "stopped", "failed"}
+        ``failed`` is a process that ended without being told to.
+    aliases : Mapping of str to str
+        Version behind each alias: ``{"production": "delays/7"}``.
+    bento : str
+        Folder of the Bento it was started from.
+    pid, port : int
+        Of its process; the port stays that of the last process while it is stopped.
+    started_at : str
+        ISO 8601, UTC.
+    log : str
+        File of the process's own messages.
+    """
+
+    name: str
+    url: str
+    state: DeploymentState
+    aliases: Mapping[str, str]
+    bento: str
+    pid: int
+    port: int
+    started_at: str
+    log: str
+
+    def to_json(self) -> dict[str, object]:
+        """Return the fields as JSON values."""
+        return {
+            "name": self.name,
+            "url": self.url,
+            "state": self.state,
+            "aliases": dict(self.aliases),
+            "bento": self.bento,
+            "pid": self.pid,
+            "port": self.port,
+            "started_at": self.started_at,
+            "log": self.log,
+        }
+
+
+class Target(Protocol):
+    """Where services run. `name` is the model's name everywhere."""
+
+    def start(self, name: str, bento: Path | None = None, *, port: int = 0) -> Deployment:
+        """Start a service, or return it where it runs already; without `bento` from the one it had last.
+
+        `port` 0 keeps the port it had, or finds one. Raises `PortError` where a port that was asked for is taken,
+        `ServiceError` where the process ends before it is ready.
+        """
+        ...
+
+    def stop(self, name: str) -> Deployment:
+        """Stop a service; one that does not run stays as it is."""
+        ...
+
+    def status(self, name: str) -> Deployment:
+        """Return one service. Raises `ServiceError` where there is none of that name."""
+        ...
+
+    def list(self) -> tuple[Deployment, ...]:
+        """Return all services, by name."""
+        ...
+
+    def logs(self, name: str, lines: int = 200) -> str:
+        """Return the last lines that the service's process wrote."""
+        ...
+
+    def route(self, name: str, packages: Mapping[int, Path], aliases: Mapping[str, int]) -> Deployment | None:
+        """Give a service another routing and return when it answers with it.
+
+        Where it does not run the routing waits for it; None where it was never started. Raises `ServiceError` where the
+        service cannot load it, and leaves the old routing in place.
+        """
+        ...
+
+    def trial(self, bento: Path, package: Path | None = None, number: int = 0) -> AbstractContextManager[Deployment]:
+        """Run a Bento for the time of a ``with`` block, with a log of its own that is thrown away.
+
+        With `package` it answers with that one version, `number`, under the alias ``trial``.
+        """
+        ...
