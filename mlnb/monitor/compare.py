@@ -1,0 +1,110 @@
+"""A reference column and the counts of a span become a `Drift`: how far apart they are, by each distance.
+
+Jensen-Shannon, PSI, Hellinger and total variation are taken over *cells*: the bins of a number joined to at most 16
+of about equal weight in the reference (fine bins would measure noise), or the 31 most frequent categories and one
+cell for all others; and one cell for missing and unusable values, so that a column that falls silent drifts.
+Kolmogorov-Smirnov and Wasserstein are for numbers, over the full bins, among the values present.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlnb.monitor import distance
+from mlnb.monitor.feature import Feature, Numeric
+from mlnb.monitor.values import Floats
+from mlnb.monitor.window import Ints, Tally
+
+CELLS = 16
+CATEGORY_CELLS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Distances of one column; ``nan`` where one does not apply or a side is empty.
+
+    Attributes
+    ----------
+    distance : float
+        Jensen-Shannon, the primary metric, 0 to 1.
+    chance : float
+        The Jensen-Shannon distance that sampling alone exceeds in one of twenty comparisons.
+    psi, hellinger, total_variation, ks : float
+        See `mlnb.monitor.distance`.
+    wasserstein : float
+        In standard deviations of the reference.
+    """
+
+    distance: float
+    chance: float
+    psi: float
+    hellinger: float
+    total_variation: float
+    ks: float
+    wasserstein: float
+
+    @property
+    def drifted(self) -> bool:
+        """Whether the change is larger than the tolerance and larger than chance."""
+        return self.distance > distance.TOLERANCE and self.distance > self.chance
+
+
+def compare(feature: Feature, tally: Tally) -> Drift:
+    """Return how far the counts of a span are from the reference."""
+    reference, (current,) = cells(feature, [tally])
+    ks = wasserstein = math.nan
+    if isinstance(feature, Numeric):
+        ks = distance.ks(feature.counts, tally.counts)
+        with np.errstate(invalid="ignore"):
+            means = tally.sums / tally.counts
+        wasserstein = distance.wasserstein(
+            feature.means, _finite(feature), means, tally.counts, deviation=feature.deviation
+        )
+    return Drift(
+        distance=distance.jensen_shannon(reference, current),
+        chance=distance.chance_level(reference, current),
+        psi=distance.psi(reference, current),
+        hellinger=distance.hellinger(reference, current),
+        total_variation=distance.total_variation(reference, current),
+        ks=ks,
+        wasserstein=wasserstein,
+    )
+
+
+def cells(feature: Feature, tallies: Sequence[Tally]) -> tuple[Ints, Ints]:
+    """Return the counts over the cells, missing values last.
+
+    Returns
+    -------
+    reference : ndarray of int64, shape (cells,)
+    current : ndarray of int64, shape (tallies, cells)
+    """
+    if isinstance(feature, Numeric):
+        counts = np.array(feature.counts, dtype=np.int64)
+        groups = _groups(counts)
+    else:
+        counts = np.array([*feature.counts, feature.other], dtype=np.int64)
+        groups = np.minimum(np.arange(counts.size), CATEGORY_CELLS - 1)
+    starts = np.flatnonzero(np.diff(groups, prepend=-1))
+    current = np.array([tally.counts for tally in tallies], dtype=np.int64).reshape(len(tallies), counts.size)
+    absent = np.array([tally.missing + tally.unusable for tally in tallies], dtype=np.int64)
+    joined = np.append(np.add.reduceat(counts, starts), feature.missing)
+    return joined, np.column_stack([np.add.reduceat(current, starts, axis=1), absent])
+
+
+def _groups(counts: Ints) -> Ints:
+    total = counts.sum()
+    if total == 0:
+        return np.zeros(counts.size, dtype=np.int64)
+    middle = (np.cumsum(counts) - counts / 2) / total
+    groups = np.minimum((middle * CELLS).astype(np.int64), CELLS - 1)
+    return np.unique(groups, return_inverse=True)[1].astype(np.int64)
+
+
+def _finite(feature: Numeric) -> Floats:
+    counts = np.array(feature.counts, dtype=np.float64)
+    return np.where(np.isnan(np.array(feature.means)), 0.0, counts)

@@ -1,0 +1,154 @@
+"""Answers joined with the labels that came later become realised metrics.
+
+Classifiers: accuracy, log loss, and for two classes with probabilities the area under the ROC curve of the second
+class. Regressors: mean absolute error and root mean squared error. A metric that cannot be computed is left out: no
+area where only one class occurred.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mlnb.errors import MonitorError
+from mlnb.monitor.values import Floats, Values, name_of, numbers
+
+LOWER_IS_BETTER = frozenset({"log_loss", "mae", "rmse"})
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Performance:
+    """Realised metrics of the labelled predictions of a span.
+
+    Attributes
+    ----------
+    rows : int
+        Labelled predictions.
+    metrics : mapping of str to float
+        ``accuracy``, ``log_loss``, ``auc``; or ``mae``, ``rmse`` in the label's unit.
+    """
+
+    rows: int
+    metrics: Mapping[str, float]
+
+
+def classifier_performance(
+    labels: Sequence[object],
+    predictions: Sequence[object],
+    probabilities: Floats | None,
+    classes: Sequence[str | int | float | bool],
+) -> Performance:
+    """Return accuracy, log loss and area under the ROC curve.
+
+    Parameters
+    ----------
+    labels, predictions : sequence, shape (rows,)
+        Classes. Labels may be texts, as in a CSV file: ``"1"`` is the class 1, ``"true"`` the class True.
+    probabilities : ndarray of float, shape (rows, classes), optional
+        ``nan`` rows (no probabilities logged) are left out of log loss and area.
+    classes : sequence
+        In the order of the probabilities.
+
+    Notes
+    -----
+    A label that is none of the classes counts as wrong, and as probability 0 in the log loss. Probabilities are
+    clipped to [eps, 1 - eps], eps = 2.2e-16, as scikit-learn does. Equal scores share their mean rank (Mann-Whitney).
+    """
+    index = {str(name_of(value)): place for place, value in enumerate(classes)}
+    wanted, given = _indices(labels, index), _indices(predictions, index)
+    if not wanted.size:
+        return Performance(0, {})
+    metrics = {"accuracy": float(np.mean((wanted == given) & (wanted >= 0)))}
+    if probabilities is not None and probabilities.shape == (wanted.size, len(classes)):
+        known = ~np.isnan(probabilities).any(axis=1)
+        if known.any():
+            metrics |= _probabilistic(wanted[known], probabilities[known])
+    return Performance(wanted.size, metrics)
+
+
+def regressor_performance(labels: Sequence[object], predictions: Sequence[object]) -> Performance:
+    """Return mean absolute error and root mean squared error; labels may be texts, as in a CSV file.
+
+    Raises
+    ------
+    MonitorError
+        If a label is not a number.
+    """
+    wanted, wrong = numbers([_as_number(label) for label in labels])
+    if wrong.any():
+        label = labels[int(np.flatnonzero(wrong)[0])]
+        raise MonitorError(f"The label {label!r} is not a number, but the model is a regressor.", "Correct the labels.")
+    given, _ = numbers(predictions)
+    known = ~np.isnan(wanted) & ~np.isnan(given)
+    if not known.any():
+        return Performance(0, {})
+    error = wanted[known] - given[known]
+    return Performance(
+        int(known.sum()), {"mae": float(np.abs(error).mean()), "rmse": float(math.sqrt(np.square(error).mean()))}
+    )
+
+
+def class_index(value: object, index: Mapping[str, int]) -> int:
+    """Return the place of a class, given as itself or as its text; -1 if it is none of them.
+
+    Examples
+    --------
+    >>> class_index("1.0", {"0": 0, "1": 1}), class_index("True", {"false": 0, "true": 1}), class_index("x", {})
+    (1, 1, -1)
+    """
+    name = str(name_of(value))
+    if name in index:
+        return index[name]
+    if isinstance(value, str):
+        for other in (str(name_of(_as_number(value))), value.strip(), value.strip().lower()):
+            if other in index:
+                return index[other]
+    return -1
+
+
+def roc_auc(positive: npt.NDArray[np.bool_], scores: Values) -> float:
+    """Return the chance that a positive outscores a negative, ties counting half; ``nan`` if a class is absent."""
+    values = np.asarray(scores, dtype=np.float64)
+    good, bad = int(positive.sum()), int((~positive).sum())
+    if good == 0 or bad == 0:
+        return math.nan
+    _, place, size = np.unique(values, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(size) - (size - 1) / 2)[place]
+    return float((ranks[positive].sum() - good * (good + 1) / 2) / (good * bad))
+
+
+def _indices(values: Sequence[object], index: Mapping[str, int]) -> Ints:
+    known: dict[tuple[type, object], int] = {}
+    places = []
+    for value in values:
+        key = (type(value), value if isinstance(value, str | int | float) else str(value))
+        if key not in known:
+            known[key] = class_index(value, index)
+        places.append(known[key])
+    return np.array(places, dtype=np.int64)
+
+
+def _probabilistic(wanted: Ints, probabilities: Floats) -> dict[str, float]:
+    eps = float(np.finfo(np.float64).eps)
+    chosen = np.where(wanted >= 0, probabilities[np.arange(wanted.size), np.maximum(wanted, 0)], 0.0)
+    metrics = {"log_loss": float(-np.mean(np.log(np.clip(chosen, eps, 1 - eps))))}
+    if probabilities.shape[1] == 2:
+        area = roc_auc(wanted == 1, probabilities[:, 1])
+        if not math.isnan(area):
+            metrics["auc"] = area
+    return metrics
+
+
+def _as_number(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        return value

@@ -1,0 +1,202 @@
+"""The sample rows of a version and their scores become the frozen summary that its predictions are compared with.
+
+A `Reference` holds counts, not rows. It is written into the package as ``reference.json``, format 1. To raise the
+number: write the new one here, keep reading the old one in `Reference.from_json`, and keep a file of each format
+under tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from mlnb.errors import MonitorError, NewerFormatError
+from mlnb.model.signature import Column, Signature
+from mlnb.monitor.feature import Categorical, Feature, Json, Numeric, categorical, numeric, parse_feature
+from mlnb.monitor.values import Floats, Values, name_of
+from mlnb.store.manifest import read_json, write_json
+
+FORMAT = 1
+NAME = "reference.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What a version's inputs and answers looked like when it was made.
+
+    Attributes
+    ----------
+    rows : int
+        Rows of the sample.
+    task : str
+        ``"classifier"`` or ``"regressor"``.
+    classes : tuple
+        The classifier's classes in the order of its probabilities, else empty.
+    features : tuple of Numeric or Categorical
+        One for each input of the signature, in its order, dates excepted: they always move.
+    prediction : Numeric or Categorical
+        The answers: classes, or the regressor's numbers.
+    score : Numeric or None
+        Of a classifier with probabilities: of two classes that of the second one, of more the largest probability.
+    """
+
+    rows: int
+    task: str
+    classes: tuple[str | int | float | bool, ...]
+    features: tuple[Feature, ...]
+    prediction: Feature
+    score: Numeric | None = field(default=None)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the JSON object that is written as ``reference.json``."""
+        return {
+            "format": FORMAT,
+            "rows": self.rows,
+            "task": self.task,
+            "classes": list(self.classes),
+            "features": [feature.to_json() for feature in self.features],
+            "prediction": self.prediction.to_json(),
+            "score": None if self.score is None else self.score.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, document: Json) -> Reference:
+        """Return the reference written by `to_json`.
+
+        Raises
+        ------
+        NewerFormatError
+            If the format is newer than this program's.
+        MonitorError
+            If it is not a reference.
+        """
+        number = document.get("format")
+        if isinstance(number, int) and number > FORMAT:
+            raise NewerFormatError(
+                f"The reference summary has format {number}; this mlnb reads up to {FORMAT}.",
+                "Upgrade mlnb to read it.",
+                found=number,
+                known=FORMAT,
+            )
+        try:
+            return _parse(document)
+        except (KeyError, TypeError, ValueError) as error:
+            raise MonitorError(
+                f"reference.json is not a reference summary of format {FORMAT}: {error!r}.",
+                "Deploy the model again to write a new one.",
+            ) from error
+
+
+def freeze(package: Path) -> Reference:
+    """Write ``reference.json`` into a package folder from its signature, sample and expected answers, and return it.
+
+    Parameters
+    ----------
+    package : Path
+        Folder with ``signature.json``, ``sample.json`` (``{"columns", "data"}``) and ``expected.json``
+        (``{"predictions", "probabilities"}``).
+    """
+    sample, expected = read_json(package / "sample.json").mapping, read_json(package / "expected.json").mapping
+    names_of_columns = cast("list[str]", sample["columns"])
+    table = list(zip(*cast("list[list[object]]", sample["data"]), strict=True)) or [()] * len(names_of_columns)
+    reference = summarise(
+        Signature.from_json(read_json(package / "signature.json").mapping),
+        dict(zip(names_of_columns, table, strict=True)),
+        cast("list[object]", expected["predictions"]),
+        cast("list[list[float]] | None", expected["probabilities"]),
+    )
+    write_json(package / NAME, reference.to_json())
+    return reference
+
+
+def read_reference(package: Path) -> Reference:
+    """Return the reference of a package folder.
+
+    Raises
+    ------
+    CorruptError
+        If the file is not JSON.
+    MonitorError
+        If there is none, or it is something else.
+    NewerFormatError
+        If it was written by a newer mlnb.
+    """
+    try:
+        document = read_json(package / NAME, FORMAT).mapping
+    except FileNotFoundError as error:
+        raise MonitorError(
+            f"The package {package} has no {NAME}, so there is nothing to compare its predictions with.",
+            "Deploy the model again to write one.",
+        ) from error
+    return Reference.from_json(document)
+
+
+def summarise(
+    signature: Signature,
+    columns: Mapping[str, Values],
+    predictions: Values,
+    probabilities: Sequence[Sequence[float]] | Floats | None = None,
+) -> Reference:
+    """Return the reference of the sample rows and their scores.
+
+    Parameters
+    ----------
+    signature : Signature
+        Inputs, task and classes of the model.
+    columns : mapping of str to sequence, each of shape (rows,)
+        The raw sample by column, as a caller of the service would send it. A column of the signature that is not
+        there counts as missing in every row.
+    predictions : sequence, shape (rows,)
+        The model's answers on the sample.
+    probabilities : sequence of sequence of float, shape (rows, classes), optional
+        A classifier's probabilities, columns in the order of ``signature.classes``.
+    """
+    rows = len(predictions)
+    classes = tuple(signature.classes)
+    watched = [column for column in signature.inputs if column.dtype != "datetime"]
+    features = tuple(_feature(column, columns.get(column.name, [None] * rows)) for column in watched)
+    prediction: Feature
+    if signature.task == "classifier":
+        prediction = categorical("prediction", predictions, tuple(str(name_of(value)) for value in classes))
+    else:
+        prediction = numeric("prediction", predictions)
+    score = numeric("score", scores_of(probabilities)) if probabilities is not None and len(probabilities) else None
+    return Reference(rows, signature.task, classes, features, prediction, score)
+
+
+def scores_of(probabilities: Sequence[Sequence[float]] | Floats) -> Floats:
+    """Return one number per row, shape (rows,): of two classes the second's probability, of more the largest."""
+    table = np.asarray(probabilities, dtype=np.float64)
+    if table.ndim == 1:
+        return table
+    return cast(Floats, table[:, 1] if table.shape[1] == 2 else table.max(axis=1))
+
+
+def is_numeric(column: Column) -> bool:
+    """Return whether a signature's column is watched as a number rather than as categories."""
+    return not column.categories and column.dtype.startswith(("float", "int", "uint"))
+
+
+def _feature(column: Column, values: Values) -> Feature:
+    if is_numeric(column):
+        return numeric(column.name, values)
+    return categorical(column.name, values, [str(name_of(category)) for category in column.categories])
+
+
+def _parse(document: Json) -> Reference:
+    score = document["score"]
+    parsed = None if score is None else parse_feature(cast(Json, score))
+    if isinstance(parsed, Categorical):
+        raise TypeError("score")
+    return Reference(
+        rows=int(cast(int, document["rows"])),
+        task=str(document["task"]),
+        classes=tuple(cast("list[str | int | float | bool]", document["classes"])),
+        features=tuple(parse_feature(feature) for feature in cast("list[Json]", document["features"])),
+        prediction=parse_feature(cast(Json, document["prediction"])),
+        score=parsed,
+    )

@@ -1,0 +1,39 @@
+"""Numbers become the short text that a person reads."""
+
+from __future__ import annotations
+
+import math
+
+
+def number(value: float) -> str:
+    """Return a number with four significant digits, never in scientific notation for everyday sizes.
+
+    Examples
+    --------
+    >>> number(0.123456), number(64.4), number(12345.6), number(float("nan"))
+    ('0.1235', '64.4', '12,346', '-')
+    """
+    if math.isnan(value):
+        return "-"
+    return f"{value:,.0f}" if 1_000 <= abs(value) < 1e12 else f"{value:.4g}"
+
+
+def percent(share: float) -> str:
+    """Return a share as per cent with one digit.
+
+    Examples
+    --------
+    >>> percent(0.1234)
+    '12.3 %'
+    """
+    return f"{100 * share:.1f} %"
+
+
+def predictions(count: int) -> str:
+    """Return ``1 prediction`` or ``n predictions``."""
+    return "1 prediction" if count == 1 else f"{count:,} predictions"
+
+
+def shortened(name: str, length: int) -> str:
+    """Return a name that takes at most `length` characters."""
+    return name if len(name) <= length else f"{name[: length - 1]}…"
