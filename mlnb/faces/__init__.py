@@ -1,0 +1,1 @@
+"""Where a person stands: the command line, the magics, the widgets, the server."""

@@ -1,0 +1,93 @@
+"""What has been typed so far becomes what it could become: notebooks, models, versions and aliases.
+
+One source for the shell's TAB and the notebook's TAB. A completion never complains: where it cannot look, it offers
+nothing.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.shell_completion import CompletionItem
+
+from mlnb.errors import MlnbError
+
+if TYPE_CHECKING:
+    from mlnb.registry.registry import Registry
+
+_ALIASES = ("staging", "production", "challenger")
+
+
+def notebooks(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer notebooks, and folders to look for them in."""
+    found = []
+    for name in sorted(glob.glob(glob.escape(incomplete) + "*")):  # noqa: PTH207  # a prefix, not a folder
+        if Path(name).is_dir():
+            found.append(CompletionItem(name + "/"))
+        elif name.endswith(".ipynb"):
+            found.append(CompletionItem(name))
+    return found
+
+
+def model_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the registered models."""
+    return _matching(known_models(_folder(ctx)), incomplete)
+
+
+def refs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer versions: ``delays/7`` and ``delays@production``."""
+    return _matching(known_refs(_folder(ctx)), incomplete)
+
+
+def aliases(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the aliases in use and the three that everybody uses."""
+    return _matching(known_aliases(_folder(ctx)), incomplete)
+
+
+def known_models(folder: Path | None) -> tuple[str, ...]:
+    """Return the names of the registered models; none where the project cannot be read."""
+    try:
+        registry = _registry(folder)
+        return registry.models() if registry else ()
+    except (MlnbError, OSError):
+        return ()
+
+
+def known_refs(folder: Path | None) -> tuple[str, ...]:
+    """Return all versions of all models, by number and by alias."""
+    try:
+        registry = _registry(folder)
+        if registry is None:
+            return ()
+        numbered = [version.ref for version in registry.list()]
+        moving = [f"{model}@{alias}" for model in registry.models() for alias in registry.aliases(model)]
+    except (MlnbError, OSError):
+        return ()
+    return tuple(numbered + moving)
+
+
+def known_aliases(folder: Path | None) -> tuple[str, ...]:
+    """Return the aliases in use and the usual ones."""
+    used = [ref.partition("@")[2] for ref in known_refs(folder) if "@" in ref]
+    return tuple(dict.fromkeys([*_ALIASES, *used]))
+
+
+def _registry(folder: Path | None) -> Registry | None:
+    """Return the project's registry, None where there is no project: TAB must not make one."""
+    from mlnb.project import Project
+
+    project = Project(folder) if folder else Project.find()
+    return project.models if (project.root / ".mlnb" / "ledger.db").is_file() else None
+
+
+def _folder(ctx: click.Context) -> Path | None:
+    value = ctx.params.get("project")
+    return value if isinstance(value, Path) else None
+
+
+def _matching(words: Iterable[str], incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(word) for word in words if word.startswith(incomplete)]

@@ -1,0 +1,54 @@
+"""Verbs that have a picture show it in the notebook: the plan's graph, the promotion's button, the drift's figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlnb.faces.html import bundle, text_html
+
+if TYPE_CHECKING:
+    from mlnb.project import Project
+
+
+def show_plan(words: Sequence[str], states: Mapping[str, str]) -> None:
+    """Show the graph of a notebook, and how its stages stand in this kernel."""
+    from IPython.display import display
+
+    from mlnb.faces.verbs import plan
+    from mlnb.pipeline.describe import describe
+    from mlnb.pipeline.drawing import svg
+
+    given = plan.make_context("plan", list(words)).params
+    pipeline = _project(given["project"], given["notebook"]).plan(given["notebook"])
+    here = [f"{stage.name} {states.get(stage.name, 'not run')}" for stage in pipeline.stages] if states else []
+    kernel = f"In this kernel: {', '.join(here)}." if here else ""
+    display(bundle(svg(pipeline) + text_html(kernel), "\n".join([*describe(pipeline), kernel]).rstrip()), raw=True)
+
+
+def show_promote(model: str) -> None:
+    """Show the versions of a model, and the button that promotes one."""
+    from IPython.display import display
+
+    from mlnb.faces.widgets import Promote
+
+    display(Promote(model))
+
+
+def show_monitor(words: Sequence[str]) -> None:
+    """Show what a service is asked against what its model has learned from."""
+    from IPython.display import display
+
+    from mlnb.faces.verbs import monitor
+    from mlnb.monitor.figures import widget
+
+    given = monitor.make_context("monitor", list(words)).params
+    project = _project(given["project"], None)
+    display(widget(project.monitor(given["model"], alias=given["alias"], span=given["span"], labels=given["labels"])))
+
+
+def _project(folder: Path | None, notebook: Path | None) -> Project:
+    from mlnb.faces.verb import Asked
+
+    return Asked(folder=folder).project(notebook)

@@ -1,0 +1,416 @@
+"""The parts put together: every face, whether a terminal, a magic, a widget or the server, uses only `Project`.
+
+Making one costs nothing; each part is made, and its libraries are loaded, when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from mlnb import plugins
+from mlnb.errors import RunError, StageError, UsageError
+from mlnb.settings import Settings, read_settings
+from mlnb.store.folder import StateFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlnb.monitor.report import Report
+    from mlnb.pipeline.graph import Pipeline
+    from mlnb.registry.audit import Audit
+    from mlnb.registry.registry import Registry
+    from mlnb.registry.version import Promotion, Version
+    from mlnb.run.record import RunRecord
+    from mlnb.service.target import Deployment, Target
+    from mlnb.ship import Notify, Shipment, Yard
+    from mlnb.store.ledger import Ledger
+
+
+class Project:
+    """A folder whose notebooks become pipelines, versions and services.
+
+    Parameters
+    ----------
+    root : Path or str
+        The project's folder; its state lies in ``.mlnb`` below.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root).resolve()
+
+    @classmethod
+    def find(cls, start: Path | None = None, notebook: Path | None = None) -> Project:
+        """Return the project of a notebook or folder.
+
+        That is the nearest folder above with ``.mlnb`` or a pyproject.toml that has ``[tool.mlnb]``; else the
+        notebook's own folder, else `start`, which is the working directory where it is not given.
+        """
+        first = notebook.resolve().parent if notebook is not None else (start or Path.cwd()).resolve()
+        for folder in (first, *first.parents):
+            if (folder / ".mlnb" / "format.json").is_file() or _is_project(folder / "pyproject.toml"):
+                return cls(folder)
+        return cls(first)
+
+    @cached_property
+    def settings(self) -> Settings:
+        """What ``[tool.mlnb]`` and ``MLNB_*`` say."""
+        return read_settings(self.root, os.environ)
+
+    @cached_property
+    def state(self) -> StateFolder:
+        """The ``.mlnb`` folder, made where it is missing."""
+        return StateFolder.open(self.root)
+
+    @cached_property
+    def runs(self) -> Runs:
+        """What was run."""
+        return Runs(self)
+
+    @cached_property
+    def models(self) -> Registry:
+        """Versions and aliases."""
+        from mlnb.registry.registry import Registry
+
+        return Registry(self._ledger, self.state.files)
+
+    @cached_property
+    def audit(self) -> Audit:
+        """Who did what."""
+        from mlnb.registry.audit import Audit
+
+        return Audit(self._ledger)
+
+    @cached_property
+    def services(self) -> Target:
+        """What answers."""
+        make = cast("Callable[[StateFolder, Settings], Target]", plugins.load("mlnb.targets", self.settings.target))
+        return make(self.state, self.settings)
+
+    def plan(self, notebook: Path) -> Pipeline:
+        """Return the pipeline that the saved notebook makes.
+
+        Raises
+        ------
+        NotebookError, PlanError
+            If the file cannot be read, or its marks and code cannot become a pipeline.
+        """
+        from mlnb.notebook.document import read_document
+        from mlnb.pipeline.build import build_pipeline
+
+        return build_pipeline(read_document(notebook))
+
+    def run(
+        self,
+        notebook: Path,
+        assignments: Sequence[str] = (),
+        file: Path | None = None,
+        *,
+        notify: Notify | None = None,
+        force: bool = False,
+    ) -> RunRecord:
+        """Run the saved notebook; a failing stage is told by the record, not raised.
+
+        Parameters
+        ----------
+        notebook : Path
+            The notebook.
+        assignments : sequence of str
+            Parameters as ``name=value``.
+        file : Path
+            Parameters from a YAML or JSON file; `assignments` win.
+        notify : callable
+            Told of each event while the run goes on.
+        force : bool
+            Run every stage, whether it changed or not.
+
+        Raises
+        ------
+        NotebookError, PlanError, ParameterError
+            Before anything ran.
+        CancelledError
+            If the user stopped it.
+        """
+        return self._run(notebook, assignments, file, notify, force)
+
+    def test(
+        self,
+        notebook: Path,
+        assignments: Sequence[str] = (),
+        file: Path | None = None,
+        *,
+        notify: Notify | None = None,
+        force: bool = False,
+    ) -> RunRecord:
+        """Run the notebook's tests and the stages that they need; parameters as in `run`."""
+        tests = tuple(stage.name for stage in self.plan(notebook).stages if stage.kind == "test")
+        if not tests:
+            raise UsageError(f"{notebook} has no tests.", "Mark a cell with %%test STAGE.")
+        return self._run(notebook, assignments, file, notify, force, until=tests)
+
+    def deploy(
+        self,
+        notebook: Path,
+        name: str = "",
+        assignments: Sequence[str] = (),
+        file: Path | None = None,
+        *,
+        to: str = "",
+        port: int | None = None,
+        notify: Notify | None = None,
+        reason: str = "",
+        force: bool = False,
+    ) -> tuple[Shipment, ...]:
+        """Run the saved notebook and ship what its ``%%deploy`` cells name; does nothing where nothing changed.
+
+        Parameters
+        ----------
+        name : str
+            Only this model; empty for all.
+        to : str
+            The alias, where not the marks' own.
+        port : int
+            Port of the service.
+        reason : str
+            Why, where `force` is set.
+        force : bool
+            Promote although a gate failed.
+
+        Raises
+        ------
+        StageError
+            If the run failed.
+        ModelError, GateError, ServiceError
+            See `mlnb.ship.ship`.
+        """
+        from mlnb.ship import ship
+
+        pipeline = self.plan(notebook)
+        chosen = [deploy for deploy in pipeline.deploys if name in ("", deploy.name)]
+        if not chosen:
+            names = ", ".join(deploy.name for deploy in pipeline.deploys) or "none"
+            asked = f"no %%deploy {name}" if name else "no %%deploy cell"
+            raise UsageError(f"{notebook} has {asked} (deploys: {names}).", "Mark a cell: %%deploy NAME --model MODEL --sample SAMPLE.")
+        if force and not reason:
+            raise UsageError("Deploying by force needs a reason.", "Say why, for the audit log: --reason TEXT.")
+        record = self._run(notebook, assignments, file, notify, force=False)
+        _check_done(record)
+        yard = self._yard(notify)
+        return tuple(ship(deploy, record, yard, to=to, port=port or 0, force=reason if force else "") for deploy in chosen)
+
+    def promote(self, ref: str, alias: str, *, reason: str = "", force: bool = False) -> Promotion:
+        """Move an alias to a version through the gates of its mark; the running service follows.
+
+        Raises
+        ------
+        RegistryError
+            If there is no such version.
+        GateError
+            If a gate failed.
+        """
+        from mlnb.ship import follow, judged
+
+        version = self.models.get(ref)
+        _, verdicts = judged(version, self.audit)
+        promotion = self.models.promote(
+            version.ref, alias, by=who(), reason=reason, verdicts=verdicts, force=force
+        )
+        follow(promotion.model, self._yard(None))
+        return promotion
+
+    def rollback(self, model: str, alias: str, *, reason: str = "") -> Promotion:
+        """Undo the last promotion of an alias; the running service follows."""
+        from mlnb.ship import follow
+
+        promotion = self.models.rollback(model, alias, by=who(), reason=reason)
+        follow(promotion.model, self._yard(None))
+        return promotion
+
+    def evidence(self, version: Version) -> Mapping[str, float]:
+        """Return everything that was measured of a version."""
+        from mlnb.ship import judged
+
+        measured, _ = judged(version, self.audit)
+        return measured or version.metrics
+
+    def monitor(self, model: str, *, alias: str = "production", span: str = "day", labels: Path | None = None) -> Report:
+        """Compare what the service was asked under an alias with what its version was made from.
+
+        Parameters
+        ----------
+        span : str
+            A window: ``hour``, ``day``, ``week``, ``month`` or ``500 rows``.
+        labels : Path
+            CSV or JSON file of true values by prediction id.
+
+        Raises
+        ------
+        RegistryError
+            If the alias points to nothing.
+        MonitorError
+            If nothing was logged, or the labels cannot be read.
+        """
+        import json
+        from datetime import UTC, datetime
+
+        from mlnb.monitor.labels import read_labels as read_label_file
+        from mlnb.monitor.reference import Reference
+        from mlnb.monitor.report import build_report
+        from mlnb.service.log_reader import read_labels, read_predictions
+
+        version = self.models.get(f"{model}@{alias}")
+        reference = Reference.from_json(json.loads(self.state.files.read(version.files["reference.json"])))
+        folder = self.state.predictions / model
+        known = read_labels(folder)
+        if labels is not None:
+            known |= read_label_file(labels)
+        return build_report(
+            reference,
+            read_predictions(folder),
+            model=model,
+            version=version.number,
+            at=datetime.now(UTC),
+            span=span,
+            labels=known,
+        )
+
+    def predict(self, ref: str, rows: Sequence[Mapping[str, object]]) -> dict[str, object]:
+        """Score rows with a version's own package, without a service.
+
+        Parameters
+        ----------
+        ref : str
+            ``delays/7`` or ``delays@production``.
+        rows : sequence of mapping
+            Raw rows, as ``/predict`` takes them.
+
+        Returns
+        -------
+        dict
+            ``predictions``, for a classifier ``probabilities``, and ``version``.
+
+        Raises
+        ------
+        SignatureError
+            If rows do not fit the version's signature.
+        """
+        import tempfile
+
+        from mlnb.ship import load_package
+
+        version = self.models.get(ref)
+        with tempfile.TemporaryDirectory(prefix="mlnb-predict-") as folder:
+            package = Path(folder) / "package"
+            self.models.unpack(version, package)
+            scorer = load_package(package)
+            scores = scorer.score(scorer.signature.check([dict(row) for row in rows]))
+        answer: dict[str, object] = {"predictions": scores.predictions, "version": version.ref}
+        if scores.probabilities is not None:
+            answer["probabilities"] = scores.probabilities
+        return answer
+
+    @cached_property
+    def _ledger(self) -> Ledger:
+        from mlnb.store.ledger import Ledger
+
+        return Ledger(self.state.ledger)
+
+    def _yard(self, notify: Notify | None) -> Yard:
+        from mlnb.ship import Yard
+
+        return Yard(self.state, self.settings, self.models, self.audit, self.services, who(), notify or _silent)
+
+    def _run(
+        self,
+        notebook: Path,
+        assignments: Sequence[str],
+        file: Path | None,
+        notify: Notify | None,
+        force: bool,
+        until: tuple[str, ...] = (),
+    ) -> RunRecord:
+        from mlnb.pipeline.parameters import read_values
+        from mlnb.run.engine import run_pipeline
+
+        pipeline = self.plan(notebook)
+        values = read_values(pipeline.parameters, assignments, file)
+        return run_pipeline(pipeline, values, self.state, self.settings, notify or _silent, force=force, until=until)
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """What was run in a project."""
+
+    _project: Project
+
+    def list(self) -> tuple[RunRecord, ...]:
+        """Return all runs, the newest first."""
+        from mlnb.run.history import list_runs
+
+        return list_runs(self._project.state)
+
+    def read(self, run: str) -> RunRecord:
+        """Return one run. Raises `UsageError` where there is none."""
+        from mlnb.run.history import read_run
+
+        return read_run(self._project.state, run)
+
+    def load(self, name: str, run: str = "", stage: str = "") -> object:
+        """Return a value that a stage has given: ``project.runs.load("model")``.
+
+        Parameters
+        ----------
+        name : str
+            The variable.
+        run : str
+            Id of the run; the newest one that gave it where empty.
+        stage : str
+            The stage that gave it, where several did.
+
+        Raises
+        ------
+        UsageError
+            If no run gave it.
+        """
+        from mlnb.run.values import artifact_of
+        from mlnb.store.codec import decode
+
+        records = (self.read(run),) if run else self.list()
+        for record in records:
+            if any(artifact.name == name for part in record.stages for artifact in part.artifacts):
+                return decode(artifact_of(record, name, stage), self._project.state.files)
+        raise UsageError(f"No run has given {name!r}.", "Run the notebook first: mlnb run NOTEBOOK.")
+
+
+def who() -> str:
+    """Return the name of the operating system's user."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def _is_project(path: Path) -> bool:
+    try:
+        return path.is_file() and "[tool.mlnb" in path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _check_done(record: RunRecord) -> None:
+    for stage in record.stages:
+        if stage.state == "failed" and stage.error is not None:
+            raise StageError(
+                stage.error.problem, stage.error.remedy, stage=stage.name, cell=stage.error.cell, line=stage.error.line
+            )
+    if record.state != "done":
+        raise RunError(f"The run {record.id} ended {record.state}.", f"See mlnb runs show {record.id}.")
+
+
+def _silent(event: object) -> None:
+    return None

@@ -1,0 +1,347 @@
+"""A finished run becomes a version that answers: export, register, package, try, judge, promote, serve.
+
+One act that can be repeated: every step first looks for what an earlier try has left, so a second `ship` of the same
+values does nothing, and one that was interrupted goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlnb.errors import MlnbError, ServiceError
+from mlnb.registry.audit import Audit
+from mlnb.registry.gates import Verdict, judge, parse_gate
+from mlnb.registry.registry import Registry
+from mlnb.registry.version import Draft, Lineage, Promotion, Version
+from mlnb.run.record import RunRecord
+from mlnb.run.values import artifact_of, numbers
+from mlnb.service.bento import Bento, build_bento
+from mlnb.service.target import Deployment, Target
+from mlnb.settings import Settings
+from mlnb.store.codec import decode
+from mlnb.store.folder import StateFolder
+from mlnb.store.manifest import write_json
+from mlnb.store.signing import verify
+
+if TYPE_CHECKING:
+    from mlnb.model.scorer import Scorer
+    from mlnb.pipeline.graph import Deploy
+
+Notify = Callable[[object], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ShipStep:
+    """What `ship` is doing.
+
+    Attributes
+    ----------
+    model : str
+        Name of the model.
+    step : str
+        ``register``, ``package``, ``trial``, ``gate``, ``promote`` or ``serve``.
+    state : str
+        ``started``, ``done`` or ``failed``.
+    detail : str
+        One line for a person; empty where there is nothing to say.
+    """
+
+    model: str
+    step: str
+    state: str
+    detail: str = ""
+
+    def to_json(self) -> dict[str, object]:
+        """Return a mapping that JSON can spell."""
+        return {"event": "ship", "model": self.model, "step": self.step, "state": self.state, "detail": self.detail}
+
+
+@dataclass(frozen=True, slots=True)
+class Shipment:
+    """What became of one ``%%deploy``.
+
+    Attributes
+    ----------
+    version : Version
+        The registered version.
+    bento : str
+        Tag of the Bento that holds it.
+    evidence : mapping of str to float
+        Everything that was measured: the run's numbers, parity, skew and latency in milliseconds.
+    verdicts : tuple of Verdict
+        What the gates found.
+    promotion : Promotion
+        The move of the alias.
+    deployment : Deployment
+        The service that answers.
+    changed : bool
+        False where everything was there already.
+    """
+
+    version: Version
+    bento: str
+    evidence: Mapping[str, float]
+    verdicts: tuple[Verdict, ...]
+    promotion: Promotion
+    deployment: Deployment
+    changed: bool
+
+    def to_json(self) -> dict[str, object]:
+        """Return a mapping that JSON can spell."""
+        return {
+            "model": self.version.model,
+            "version": self.version.ref,
+            "exporter": self.version.exporter,
+            "bento": self.bento,
+            "evidence": dict(self.evidence),
+            "verdicts": [verdict.to_json() for verdict in self.verdicts],
+            "promotion": self.promotion.to_json(),
+            "deployment": self.deployment.to_json(),
+            "changed": self.changed,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Yard:
+    """Where things are shipped: the places that `ship` writes to.
+
+    Attributes
+    ----------
+    state, settings, registry, audit, target
+        The project's own.
+    by : str
+        Who ships.
+    notify : callable
+        Told of every step.
+    """
+
+    state: StateFolder
+    settings: Settings
+    registry: Registry
+    audit: Audit
+    target: Target
+    by: str
+    notify: Notify
+
+
+def ship(deploy: Deploy, record: RunRecord, yard: Yard, *, to: str = "", port: int = 0, force: str = "") -> Shipment:
+    """Make one ``%%deploy`` of a finished run true.
+
+    Parameters
+    ----------
+    deploy : Deploy
+        The mark: model, sample, gates, alias.
+    record : RunRecord
+        The run whose values are shipped.
+    yard : Yard
+        Where to.
+    to : str
+        The alias, where not the mark's own.
+    port : int
+        Port of the service; 0 keeps the one it has or finds one.
+    force : str
+        The reason for going on although a gate failed; empty stops there.
+
+    Raises
+    ------
+    ModelError
+        If the value is no model, or the sample has other columns.
+    GateError
+        If a gate failed; the version stays registered, the alias where it was.
+    ServiceError
+        If the Bento cannot be built, or answers differently from the pipeline.
+    """
+    alias = to or deploy.to
+    version, registered = _register(deploy, record, yard)
+    with _step(yard, version.model, "package") as say:
+        bento = _package(version, alias, yard)
+        say(bento.tag)
+    evidence, measured = _evidence(version, bento, record, yard)
+    verdicts = _judge(deploy, version, evidence, yard)
+    with _step(yard, version.model, "promote") as say:
+        promotion = yard.registry.promote(
+            version.ref, alias, by=yard.by, verdicts=verdicts, force=bool(force), reason=force
+        )
+        say(f"{version.model}@{alias} is {version.ref}")
+    with _step(yard, version.model, "serve") as say:
+        deployment, started = _serve(version.model, bento, port, yard)
+        say(deployment.url)
+    changed = registered or measured or promotion.changed or started
+    return Shipment(version, bento.tag, evidence, verdicts, promotion, deployment, changed)
+
+
+def follow(model: str, yard: Yard) -> Deployment | None:
+    """Give the model's service the routing that the registry's aliases ask for; None where it was never started."""
+    aliases = yard.registry.aliases(model)
+    with tempfile.TemporaryDirectory(prefix="mlnb-route-") as folder:
+        packages = {}
+        for number in sorted(set(aliases.values())):
+            packages[number] = Path(folder) / str(number)
+            yard.registry.unpack(yard.registry.get(f"{model}/{number}"), packages[number])
+        return yard.target.route(model, packages, aliases)
+
+
+def judged(version: Version, audit: Audit) -> tuple[dict[str, float], tuple[Verdict, ...]]:
+    """Return what was measured of a version when it was last judged, and what its gates found; both empty if never."""
+    for row in reversed(audit.log(version.ref)):
+        if row.action == "judge":
+            numbers_found = {str(name): float(str(number)) for name, number in _mapping(row.detail["evidence"]).items()}
+            found = row.detail["verdicts"]
+            rows = found if isinstance(found, list) else []
+            return numbers_found, tuple(Verdict.from_json(fields) for fields in rows)
+    return {}, ()
+
+
+def _register(deploy: Deploy, record: RunRecord, yard: Yard) -> tuple[Version, bool]:
+    model = artifact_of(record, deploy.model.name, deploy.model.giver)
+    sample = artifact_of(record, deploy.sample.name, deploy.sample.giver)
+    identity = json.dumps([1, model.identity, sample.identity, deploy.hooks, yard.settings.parity_limit])
+    content = "sha256:" + hashlib.sha256(identity.encode()).hexdigest()
+    with _step(yard, deploy.name, "register") as say:
+        known = yard.registry.find(deploy.name, content)
+        if known is not None:
+            say(f"{known.ref} holds the same")
+            return known, False
+        from mlnb.model.export import export_model
+
+        with tempfile.TemporaryDirectory(prefix="mlnb-export-") as folder:
+            package = Path(folder) / "package"
+            rows = decode(sample, yard.state.files)
+            export = export_model(
+                decode(model, yard.state.files),
+                rows,
+                package,
+                model=deploy.name,
+                hooks=deploy.hooks,
+                parity_limit=yard.settings.parity_limit,
+            )
+            _freeze_reference(package, rows, deploy.sample.name)
+            files = {path.name: yard.state.files.put(path)[0] for path in sorted(package.iterdir())}
+        draft = Draft(
+            model=deploy.name,
+            by=yard.by,
+            exporter=export.exporter,
+            files=files,
+            metrics=numbers(record, yard.state.files),
+            lineage=_lineage(record),
+            signature=export.signature.to_json(),
+            parity={**export.parity.to_json(), "reason": export.reason},
+            content=content,
+        )
+        version = yard.registry.register(draft)
+        say(f"{version.ref} as {export.exporter}: {export.reason}")
+        return version, True
+
+
+def _freeze_reference(package: Path, sample: object, name: str) -> None:
+    """Summarise the whole sample and its scores, so that the model's later inputs have something to be compared with."""
+    from mlnb.model.inference import as_frame, checked_columns
+    from mlnb.monitor.reference import summarise
+
+    scorer = load_package(package)
+    columns = checked_columns(as_frame(sample, name), scorer.signature.inputs)
+    scores = scorer.score(columns)
+    reference = summarise(scorer.signature, columns, scores.predictions, scores.probabilities)
+    write_json(package / "reference.json", reference.to_json())
+
+
+def load_package(folder: Path) -> Scorer:
+    """Load a version's package; what can execute code must be signed by a key that this user trusts."""
+    from mlnb.model.scorer import load_scorer
+
+    def trusted(digest: str, signature: str, key: str) -> bool:
+        verify(digest, signature, key)
+        return True
+
+    return load_scorer(folder, allow_code=trusted)
+
+
+def _lineage(record: RunRecord) -> Lineage:
+    return Lineage(
+        run=record.id,
+        notebook=record.notebook,
+        notebook_digest=record.notebook_digest,
+        git_commit=record.git_commit,
+        git_dirty=record.git_dirty,
+        parameters=record.parameters,
+        data=record.data,
+        environment=record.environment,
+        stages={stage.name: stage.key for stage in record.stages},
+    )
+
+
+def _package(version: Version, alias: str, yard: Yard) -> Bento:
+    with tempfile.TemporaryDirectory(prefix="mlnb-package-") as folder:
+        package = Path(folder) / "package"
+        yard.registry.unpack(version, package)
+        return build_bento(version.model, {version.number: package}, {alias: version.number}, yard.state)
+
+
+def _evidence(version: Version, bento: Bento, record: RunRecord, yard: Yard) -> tuple[dict[str, float], bool]:
+    """Return everything that is known of a version; try its Bento where that was not done on this machine before."""
+    known, _ = judged(version, yard.audit)
+    measured = {name: known[name] for name in known if name.startswith(("latency_", "skew_"))}
+    fresh = not measured
+    if fresh:
+        from mlnb.service.latency import measure
+        from mlnb.service.skew import read_sample, replay
+
+        with _step(yard, version.model, "trial") as say, yard.target.trial(bento.path) as trial:
+            package = bento.source / "versions" / str(version.number)
+            skew = replay(trial.url, package, limit=yard.settings.parity_limit)
+            if not skew.passed:
+                raise ServiceError(
+                    f"The service answers otherwise than the pipeline on the sample of {version.ref}: the largest "
+                    f"difference is {skew.max_abs:.3g} (limit {skew.limit:g}), {skew.flips} labels differ.",
+                    "Make the hooks do what the stages do, and deploy again.",
+                    service=version.model,
+                )
+            measured = measure(trial.url, read_sample(package), yard.settings.latency_requests)
+            measured |= {"skew_max_abs": skew.max_abs, "skew_flips": float(skew.flips)}
+            say(f"{skew.rows} rows equal, p99 {measured['latency_p99_ms']:.1f} ms")
+    parity = {f"parity_{name}": float(str(version.parity[name])) for name in ("max_abs", "flips")}
+    return {**version.metrics, **numbers(record, yard.state.files), **parity, **measured}, fresh
+
+
+def _judge(deploy: Deploy, version: Version, evidence: Mapping[str, float], yard: Yard) -> tuple[Verdict, ...]:
+    with _step(yard, version.model, "gate") as say:
+        verdicts = judge([parse_gate(text) for text in deploy.gates], evidence)
+        detail = {"evidence": dict(evidence), "verdicts": [verdict.to_json() for verdict in verdicts]}
+        if judged(version, yard.audit) != (dict(evidence), verdicts):
+            yard.audit.record(yard.by, "judge", version.ref, detail)
+        passed = sum(verdict.passed for verdict in verdicts)
+        say(f"{passed} of {len(verdicts)} gates passed")
+    return verdicts
+
+
+def _serve(model: str, bento: Bento, port: int, yard: Yard) -> tuple[Deployment, bool]:
+    before = next((deployment for deployment in yard.target.list() if deployment.name == model), None)
+    follow(model, yard)
+    deployment = yard.target.start(model, bento.path, port=port)
+    return deployment, before is None or before.state != "running" or before.pid != deployment.pid
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
+
+
+@contextmanager
+def _step(yard: Yard, model: str, step: str) -> Iterator[Callable[[str], None]]:
+    """Tell of a step's beginning and end; the caller says what came of it."""
+    said: list[str] = []
+    tell = partial(ShipStep, model, step)
+    yard.notify(tell("started"))
+    try:
+        yield said.append
+    except MlnbError as error:
+        yard.notify(tell("failed", error.problem))
+        raise
+    yard.notify(tell("done", " ".join(said)))
