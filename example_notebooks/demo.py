@@ -1,4 +1,4 @@
-"""The main job end to end, as `make demo` runs it: plan, run, deploy, promote, answer, watch; then stop what was started.
+"""The main job end to end, as `make demo` runs it: plan, run, deploy, promote, answer, watch; then stop the service.
 
 It works on a copy of the first tutorial in `.demo/` and leaves its reports there.
 """
@@ -18,6 +18,8 @@ from mlnb import Project
 HERE = Path(__file__).resolve().parent
 PLACE = HERE.parent / ".demo"
 NOTEBOOK = PLACE / "01_first_pipeline.ipynb"
+RUN_REPORTS = ("--html", "run.html", "--junitxml", "run.xml")
+YEAR_REPORT = ("--span", "month", "--html", "drift.html")
 
 
 def main() -> int:
@@ -31,12 +33,30 @@ def main() -> int:
     (PLACE / "pyproject.toml").write_text("[tool.mlnb]\n", "utf-8")
     try:
         step(1, "The notebook as a pipeline", "plan", NOTEBOOK.name)
-        step(2, "Run it: every stage in a fresh kernel", "run", NOTEBOOK.name, "--html", "run.html", "--junitxml", "run.xml")
+        step(
+            2,
+            "Run it: every stage in a fresh kernel",
+            "run",
+            NOTEBOOK.name,
+            "--html",
+            "run.html",
+            "--junitxml",
+            "run.xml",
+        )
         step(3, "Register, package, try, gate and serve the model", "deploy", NOTEBOOK.name)
         step(4, "Promote the version", "promote", "delays@staging", "production", "--reason", "the demo's own")
         title(5, "Let the service answer for the rest of 2013")
         answer_the_year()
-        step(6, "Watch: what drifted since the training months", "monitor", "delays", "--span", "month", "--html", "drift.html")
+        step(
+            6,
+            "Watch: what drifted since the training months",
+            "monitor",
+            "delays",
+            "--span",
+            "month",
+            "--html",
+            "drift.html",
+        )
         step(7, "Who did what", "audit", "verify")
     except subprocess.CalledProcessError as error:
         return int(error.returncode)
@@ -62,7 +82,11 @@ def title(number: int, text: str) -> None:
 def mlnb(*command: str, quiet: bool = False) -> None:
     """Run one verb in the demo's folder."""
     subprocess.run(
-        [sys.executable, "-m", "mlnb", *command], cwd=PLACE, check=not quiet, capture_output=quiet, stdin=subprocess.DEVNULL
+        [sys.executable, "-m", "mlnb", *command],
+        cwd=PLACE,
+        check=not quiet,
+        capture_output=quiet,
+        stdin=subprocess.DEVNULL,
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import getpass
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -27,7 +26,8 @@ if TYPE_CHECKING:
     from mlnb.registry.registry import Registry
     from mlnb.registry.version import Promotion, Version
     from mlnb.run.record import RunRecord
-    from mlnb.service.target import Deployment, Target
+    from mlnb.run.runs import Runs
+    from mlnb.service.target import Target
     from mlnb.ship import Notify, Shipment, Yard
     from mlnb.store.ledger import Ledger
 
@@ -70,7 +70,9 @@ class Project:
     @cached_property
     def runs(self) -> Runs:
         """What was run."""
-        return Runs(self)
+        from mlnb.run.runs import Runs
+
+        return Runs(self.state)
 
     @cached_property
     def models(self) -> Registry:
@@ -195,13 +197,18 @@ class Project:
         if not chosen:
             names = ", ".join(deploy.name for deploy in pipeline.deploys) or "none"
             asked = f"no %%deploy {name}" if name else "no %%deploy cell"
-            raise UsageError(f"{notebook} has {asked} (deploys: {names}).", "Mark a cell: %%deploy NAME --model MODEL --sample SAMPLE.")
+            raise UsageError(
+                f"{notebook} has {asked} (deploys: {names}).",
+                "Mark a cell: %%deploy NAME --model MODEL --sample SAMPLE.",
+            )
         if force and not reason:
             raise UsageError("Deploying by force needs a reason.", "Say why, for the audit log: --reason TEXT.")
         record = self._run(notebook, assignments, file, notify, force=False)
         _check_done(record)
         yard = self._yard(notify)
-        return tuple(ship(deploy, record, yard, to=to, port=port or 0, force=reason if force else "") for deploy in chosen)
+        return tuple(
+            ship(deploy, record, yard, to=to, port=port or 0, force=reason if force else "") for deploy in chosen
+        )
 
     def promote(self, ref: str, alias: str, *, reason: str = "", force: bool = False) -> Promotion:
         """Move an alias to a version through the gates of its mark; the running service follows.
@@ -217,9 +224,7 @@ class Project:
 
         version = self.models.get(ref)
         _, verdicts = judged(version, self.audit)
-        promotion = self.models.promote(
-            version.ref, alias, by=who(), reason=reason, verdicts=verdicts, force=force
-        )
+        promotion = self.models.promote(version.ref, alias, by=who(), reason=reason, verdicts=verdicts, force=force)
         follow(promotion.model, self._yard(None))
         return promotion
 
@@ -238,7 +243,9 @@ class Project:
         measured, _ = judged(version, self.audit)
         return measured or version.metrics
 
-    def monitor(self, model: str, *, alias: str = "production", span: str = "day", labels: Path | None = None) -> Report:
+    def monitor(
+        self, model: str, *, alias: str = "production", span: str = "day", labels: Path | None = None
+    ) -> Report:
         """Compare what the service was asked under an alias with what its version was made from.
 
         Parameters
@@ -340,51 +347,6 @@ class Project:
         pipeline = self.plan(notebook)
         values = read_values(pipeline.parameters, assignments, file)
         return run_pipeline(pipeline, values, self.state, self.settings, notify or _silent, force=force, until=until)
-
-
-@dataclass(frozen=True, slots=True)
-class Runs:
-    """What was run in a project."""
-
-    _project: Project
-
-    def list(self) -> tuple[RunRecord, ...]:
-        """Return all runs, the newest first."""
-        from mlnb.run.history import list_runs
-
-        return list_runs(self._project.state)
-
-    def read(self, run: str) -> RunRecord:
-        """Return one run. Raises `UsageError` where there is none."""
-        from mlnb.run.history import read_run
-
-        return read_run(self._project.state, run)
-
-    def load(self, name: str, run: str = "", stage: str = "") -> object:
-        """Return a value that a stage has given: ``project.runs.load("model")``.
-
-        Parameters
-        ----------
-        name : str
-            The variable.
-        run : str
-            Id of the run; the newest one that gave it where empty.
-        stage : str
-            The stage that gave it, where several did.
-
-        Raises
-        ------
-        UsageError
-            If no run gave it.
-        """
-        from mlnb.run.values import artifact_of
-        from mlnb.store.codec import decode
-
-        records = (self.read(run),) if run else self.list()
-        for record in records:
-            if any(artifact.name == name for part in record.stages for artifact in part.artifacts):
-                return decode(artifact_of(record, name, stage), self._project.state.files)
-        raise UsageError(f"No run has given {name!r}.", "Run the notebook first: mlnb run NOTEBOOK.")
 
 
 def who() -> str:

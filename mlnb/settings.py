@@ -64,7 +64,8 @@ def read_settings(folder: Path, environ: Mapping[str, str]) -> Settings:
         if key not in known:
             close = get_close_matches(key, known, n=1)
             hint = f"Did you mean {close[0]!r}?" if close else f"Known keys: {', '.join(known)}."
-            raise SettingsError(f"[tool.mlnb] in {folder / 'pyproject.toml'} has an unknown key {key!r}.", hint, key=key)
+            place = folder / "pyproject.toml"
+            raise SettingsError(f"[tool.mlnb] in {place} has an unknown key {key!r}.", hint, key=key)
         chosen[key] = _typed(key, value, known[key])
     for key, kind in known.items():
         variable = f"MLNB_{key.upper()}"

@@ -223,7 +223,7 @@ def _register(deploy: Deploy, record: RunRecord, yard: Yard) -> tuple[Version, b
                 hooks=deploy.hooks,
                 parity_limit=yard.settings.parity_limit,
             )
-            _freeze_reference(package, rows, deploy.sample.name)
+            freeze_reference(package, rows, deploy.sample.name)
             files = {path.name: yard.state.files.put(path)[0] for path in sorted(package.iterdir())}
         draft = Draft(
             model=deploy.name,
@@ -241,8 +241,8 @@ def _register(deploy: Deploy, record: RunRecord, yard: Yard) -> tuple[Version, b
         return version, True
 
 
-def _freeze_reference(package: Path, sample: object, name: str) -> None:
-    """Summarise the whole sample and its scores, so that the model's later inputs have something to be compared with."""
+def freeze_reference(package: Path, sample: object, name: str) -> None:
+    """Summarise the whole sample and its scores: what later inputs and answers are compared with."""
     from mlnb.model.inference import as_frame, checked_columns
     from mlnb.monitor.reference import summarise
 

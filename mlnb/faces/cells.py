@@ -22,6 +22,7 @@ from mlnb.errors import MlnbError, StageError, UsageError
 
 CellState = Literal["running", "done", "failed"]
 _MARK = re.compile(r"%%(setup|stage|test)\b|#\|\s*(setup|stage|test)\b")
+_DEPLOY = re.compile(r"%%deploy\b")
 _COMMAND = re.compile(r"\s*(#.*|%(mlnb|load_ext|reload_ext)\b.*)?")
 _RANK: dict[CellState, int] = {"done": 0, "running": 1, "failed": 2}
 
@@ -86,7 +87,11 @@ class MarkLine:
         MarkError
             If the mark is misspelt.
         """
-        if not lines or not _MARK.match(lines[0]) or lines[0].rstrip().endswith("?"):
+        if not lines or lines[0].rstrip().endswith("?"):
+            return lines
+        if _DEPLOY.match(lines[0]) and not "".join(lines[1:]):
+            return [*lines, "\n"]  # IPython refuses a cell magic without a body, and a deploy needs none
+        if not _MARK.match(lines[0]):
             return lines
         from mlnb.notebook.marks import parse_mark
 

@@ -91,13 +91,14 @@ def _browser() -> Check:
 
 
 def _keys() -> Check:
-    from mlnb.store.signing import own_public_key, trusted_keys
+    from mlnb.store.signing import own_public_key
 
     try:
-        own, trusted = own_public_key(), trusted_keys()
+        own = own_public_key()
     except MlnbError as error:
         return Check("keys", False, error.problem, error.remedy)
-    return Check("keys", True, f"{own} to give to colleagues; {len(trusted)} trusted")
+    others = len(list((own.parent / "trusted").glob("*.pub")))
+    return Check("keys", True, f"{own} to give to colleagues; {others} of others trusted")
 
 
 def _project(folder: Path | None) -> Iterator[Check]:

@@ -90,7 +90,8 @@ def _table(board: Board) -> Table:
 
 def _line(row: Row) -> str:
     note = f"  {row.note.splitlines()[0]}" if row.note else ""
-    return f"{SIGNS.get(row.state, '?')} {row.name:<24} {row.state:<8} {seconds_text(row.seconds):>8}{note}"
+    took = seconds_text(row.seconds) if row.state in {"done", "failed"} else ""
+    return f"{SIGNS.get(row.state, '?')} {row.name:<24} {row.state:<8} {took:>8}{note}".rstrip()
 
 
 @contextmanager

@@ -212,7 +212,7 @@ def _tell_run(asked: Asked, record: RunRecord, root: Path, junitxml: Path | None
 
         write_out(junitxml, junit_xml(record))
     if html:
-        from mlnb.faces.page import run_page
+        from mlnb.run.report import report_html
 
-        write_out(html, run_page(record, root))
+        write_out(html, report_html(root / "runs" / record.id / Path(record.notebook).name))
     return asked.answer(record, view.run_lines, code=0 if record.state == "done" else 1)

@@ -76,7 +76,7 @@ def runs_lines(records: Sequence[RunRecord]) -> Iterator[str]:
 def log_lines(logs: Sequence[CellLog]) -> Iterator[str]:
     """Yield what cells have printed, each under its stage and number."""
     for log in logs:
-        yield f"--- {log.stage}, cell {log.cell}"
+        yield f"--- {log.stage}, {f'cell {log.cell}' if log.cell else 'cell added by mlnb'}"
         yield log.text.rstrip("\n")
 
 

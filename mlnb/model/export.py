@@ -26,7 +26,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from mlnb import plugins
 from mlnb.errors import ModelError, ParityError
 from mlnb.model.exporters import Exporter
 from mlnb.model.hooks import USER_FAULTS, compile_hooks
@@ -34,9 +33,11 @@ from mlnb.model.inference import Specimen, examine
 from mlnb.model.parity import Parity, measure
 from mlnb.model.scorer import FORMAT, Scores, file_digest, load_runtime
 from mlnb.model.signature import Signature
+from mlnb.plugins import load, names
 from mlnb.store.disk import make_folder, storing, sync_folder, write_bytes
 
 SAMPLE_ROWS = 1000
+_GROUP = "mlnb.exporters"
 Sign = Callable[[str], tuple[str, str]]
 
 
@@ -139,7 +140,7 @@ def export_model(
 
 def exporters() -> list[Exporter]:
     """Return the installed exporters, by rank."""
-    made = [cast(type[Exporter], plugins.load("mlnb.exporters", name))() for name in plugins.names("mlnb.exporters")]
+    made = [cast(type[Exporter], load(_GROUP, name))() for name in names(_GROUP)]
     return sorted(made, key=lambda exporter: (exporter.rank, exporter.name))
 
 

@@ -6,8 +6,8 @@ scikit-learn computes its preprocessing in float64 and rounds to float32 only wh
 2. *float64*: the same without the cast, which suits all that is linear;
 3. *float32*: everything by skl2onnx alone.
 
-Trees begin with the first, others with the second; the first way that agrees within 1e-6 on every row and label is
-taken at once.
+Trees begin with the first; others, and HistGradientBoosting, which compares in float64, with the second. The first way
+that agrees within 1e-6 on every row and label is taken at once.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from mlnb.model.inference import Specimen
 from mlnb.model.onnx_convert import convert_as, convert_whole, faults, loads
 from mlnb.model.onnx_graph import Graph
 from mlnb.model.onnx_preprocess import Block, emit, matrix, refusal
+from mlnb.model.onnx_trees import in_doubles, is_histogram
 from mlnb.model.parity import Parity, measure
 from mlnb.model.scorer import OnnxRuntime
 from mlnb.model.signature import Column
@@ -58,7 +59,7 @@ def build_onnx(estimator: Any, specimen: Specimen, limit: float) -> Built:
     one_cast: _Way = ("one cast to float32", lambda: _compose(steps, final, columns, outputs, double=False))
     double: _Way = ("float64", lambda: _compose(steps, final, columns, outputs, double=True))
     single: _Way = ("float32", lambda: convert_whole(estimator, columns))
-    trees = type(final).__module__.startswith(_TREES)
+    trees = type(final).__module__.startswith(_TREES) and not is_histogram(final)
     built: list[Built] = []
     why: list[str] = []
     for way, write in [one_cast, double, single] if trees else [double, one_cast, single]:
@@ -105,6 +106,8 @@ def _compose(steps: Sequence[Any], final: Any, columns: Sequence[Column], output
         blocks = emit(graph, step, blocks)
     block = matrix(graph, blocks)
     model = convert_as(final, block.width or int(final.n_features_in_), double=double)
+    if double and is_histogram(final):
+        model = in_doubles(model, final)
     made = graph.embed(model, block.tensor if double else graph.cast(block.tensor, TensorProto.FLOAT))
     for at, tensor in enumerate(made[:outputs]):
         declared = model.graph.output[at].type.tensor_type

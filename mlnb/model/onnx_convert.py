@@ -9,13 +9,14 @@ from typing import Any
 
 from mlnb.errors import ModelError
 from mlnb.model.onnx_graph import OPSETS
+from mlnb.model.scorer import load_onnxruntime
 from mlnb.model.signature import Column
 
 
 def faults() -> tuple[type[Exception], ...]:
     """Return what skl2onnx, onnx and onnxruntime raise where they cannot convert, write or load a model."""
     from onnx.checker import ValidationError
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
+    state = load_onnxruntime().capi.onnxruntime_pybind11_state
 
     names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException")
     own = tuple(getattr(state, name) for name in names)
@@ -68,8 +69,7 @@ def convert_whole(estimator: Any, columns: Sequence[Column]) -> bytes:
 
 def loads(content: bytes) -> None:
     """Raise one of `faults` if onnxruntime cannot load the model."""
-    import onnxruntime
-
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4

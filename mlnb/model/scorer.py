@@ -18,10 +18,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from types import ModuleType
+from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 
@@ -231,6 +233,14 @@ def load_runtime(exporter: str, path: Path, signature: Signature) -> Runtime:
     return _RUNTIMES[exporter](path, signature)
 
 
+def load_onnxruntime() -> ModuleType:
+    """Import onnxruntime, the only place that does, with its reports to its maker (1.32 sends some) turned off."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return cast(ModuleType, onnxruntime)
+
+
 class OnnxRuntime:
     """Scores an ONNX model: one thread, because one row at a time is the common case.
 
@@ -239,8 +249,7 @@ class OnnxRuntime:
     """
 
     def __init__(self, path: Path, signature: Signature) -> None:
-        import onnxruntime
-
+        onnxruntime = load_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1

@@ -274,12 +274,15 @@ def _numbers(column: Column, values: Sequence[object], kinds: set[type]) -> Valu
         if whole:
             array = np.array([value for value in values if value is not None], dtype=column.dtype)
             return array if array.size == len(values) and not column.nullable else np.array(values, dtype=np.float64)
-        with np.errstate(over="ignore"):
-            array = np.array(values, dtype=column.dtype)
+        if column.dtype == "float64":
+            array = np.array(values, dtype=np.float64)
+        else:
+            with np.errstate(over="ignore"):
+                array = np.array(values, dtype=column.dtype)
     except OverflowError:
         return None
-    unknown = int(array.size - np.isfinite(array).sum())
-    return None if unknown and unknown != sum(value is None for value in values) else array
+    finite = np.isfinite(array)
+    return array if finite.all() or np.count_nonzero(~finite) == sum(value is None for value in values) else None
 
 
 def _objects(values: Sequence[object]) -> Values:
@@ -302,13 +305,7 @@ def _parse_all(column: Column, values: Sequence[object]) -> tuple[list[object], 
 
 
 def _parse(column: Column, value: object) -> object:
-    """Return a value of exactly the column's type.
-
-    Raises
-    ------
-    ValueError
-        The end of a sentence that begins with the column.
-    """
+    """Return a value of exactly the column's type; a ValueError ends a sentence that begins with the column."""
     if value is None:
         if column.nullable:
             return None

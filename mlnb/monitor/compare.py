@@ -16,8 +16,8 @@ import numpy as np
 
 from mlnb.monitor import distance
 from mlnb.monitor.feature import Feature, Numeric
-from mlnb.monitor.values import Floats
-from mlnb.monitor.window import Ints, Tally
+from mlnb.monitor.values import Floats, Ints
+from mlnb.monitor.window import Tally
 
 CELLS = 16
 CATEGORY_CELLS = 32

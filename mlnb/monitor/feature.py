@@ -1,10 +1,10 @@
 """A column of raw values becomes a summary: bins of a number, or counts of categories; counts, never rows.
 
-Bins of a number are half-open, ``(edge before, edge]``; the last one is open above and empty in the reference. Where
-the reference has at most 48 distinct values each is its own bin; else the edges are quantiles that occur in the data,
-and a value that alone weighs more than a quantile step gets a bin of its own, so that many equal values neither
-vanish nor pull their neighbours along. Beyond the range of more than 24 distinct values lie 8 empty bins of half a
-standard deviation on either side: they keep the shape of what drifts out.
+Bins of a number are half-open, ``(edge before, edge]``; the first and the last are open outwards. Where the reference
+has at most 24 distinct values each is its own bin. Else the edges are quantiles that occur in the data (all values, if
+there are no more than 40), and a value that alone weighs more than a quantile step gets a bin of its own, so that many
+equal values neither vanish nor pull their neighbours along. Across them lies a grid of half standard deviations, to six
+on either side of the mean: it keeps the shape of what drifts to where the reference is sparse or ends.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from typing import cast
 
 import numpy as np
 
-from mlnb.monitor.values import Floats, Values, names, numbers
+from mlnb.monitor.values import Floats, Ints, Values, names, numbers
 
 DISCRETE = 24
-STEPS = 48
-GUARDS = 8
+STEPS = 40
+GRID = 12
 CATEGORIES = 200
+HUGE = 1e150
+SAME = 1e-9
 
 Json = Mapping[str, object]
 
@@ -122,14 +124,14 @@ Feature = Numeric | Categorical
 
 
 def numeric(name: str, values: Values) -> Numeric:
-    """Return the summary of a column of numbers; infinite ones count in the outer bins, but not in the moments."""
+    """Return the summary of a column of numbers; those beyond 1e150 count in the outer bins, but not in the moments."""
     floats, _ = numbers(values)
     known = floats[~np.isnan(floats)]
-    finite = known[np.isfinite(known)]
+    finite = known[np.abs(known) < HUGE]
     edges = _edges(finite)
-    bins = np.searchsorted(edges, known, side="left")
+    bins = places(edges, known)
     counts = np.bincount(bins, minlength=edges.size + 1)
-    inside = np.searchsorted(edges, finite, side="left")
+    inside = places(edges, finite)
     sums = np.bincount(inside, weights=finite, minlength=edges.size + 1)
     held = np.bincount(inside, minlength=edges.size + 1)
     means = np.divide(sums, held, out=np.full(sums.size, math.nan), where=held > 0)
@@ -146,6 +148,20 @@ def numeric(name: str, values: Values) -> Numeric:
         maximum=float(finite.max()) if finite.size else math.nan,
         whole=bool(finite.size and (finite == np.floor(finite)).all()),
     )
+
+
+def places(edges: Floats, values: Floats) -> Ints:
+    """Return the bin of each value: the first whose upper edge it does not exceed.
+
+    Edges are values of the reference, so a value stands for its edge as long as both agree in nine digits: 6.90468 and
+    6.904679999999999 are the same number that has travelled two ways, through CSV and through JSON.
+    """
+    return np.searchsorted(edges + slack(edges), values, side="left")
+
+
+def slack(values: Floats) -> float:
+    """Return by how much numbers of this size may differ only because of how they were written and read."""
+    return SAME * float(np.abs(values).max(initial=0.0))
 
 
 def categorical(name: str, values: Values, listed: Sequence[str] = ()) -> Categorical:
@@ -205,8 +221,8 @@ def _edges(values: Floats) -> Floats:
         ends = np.searchsorted(np.cumsum(counts), np.arange(1, STEPS + 1) * step, side="left")
         heavy = np.flatnonzero(counts > step)
         kept = np.unique(np.clip(np.concatenate([ends, heavy, heavy - 1]), 0, distinct.size - 1))
-    beyond = np.arange(1, GUARDS + 1) * values.std() / 2
-    return np.unique(np.concatenate([distinct[0] - beyond, distinct[kept], distinct[-1] + beyond]))
+    grid = values.mean() + np.arange(-GRID, GRID + 1) * values.std() / 2
+    return np.unique(np.concatenate([distinct[kept], grid]))
 
 
 def _or_null(value: float) -> float | None:

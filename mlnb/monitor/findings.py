@@ -103,7 +103,7 @@ def _missing(feature: Feature, tally: Tally) -> Iterator[Finding]:
 
 
 def _unseen(feature: Categorical, tally: Tally) -> Iterator[Finding]:
-    unseen: Mapping[str, int] = tally.unseen or {}
+    unseen: Mapping[str, int] = tally.unseen
     if feature.other or not unseen:
         return
     ranked = sorted(unseen, key=lambda name: (-unseen[name], name))

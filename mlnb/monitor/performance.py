@@ -15,11 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlnb.errors import MonitorError
-from mlnb.monitor.values import Floats, Values, name_of, numbers
-
-LOWER_IS_BETTER = frozenset({"log_loss", "mae", "rmse"})
-
-Ints = npt.NDArray[np.int64]
+from mlnb.monitor.values import Floats, Ints, Values, name_of, numbers
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -18,10 +17,8 @@ from mlnb.errors import MonitorError, NewerFormatError
 from mlnb.model.signature import Column, Signature
 from mlnb.monitor.feature import Categorical, Feature, Json, Numeric, categorical, numeric, parse_feature
 from mlnb.monitor.values import Floats, Values, name_of
-from mlnb.store.manifest import read_json, write_json
 
 FORMAT = 1
-NAME = "reference.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,50 +86,6 @@ class Reference:
                 f"reference.json is not a reference summary of format {FORMAT}: {error!r}.",
                 "Deploy the model again to write a new one.",
             ) from error
-
-
-def freeze(package: Path) -> Reference:
-    """Write ``reference.json`` into a package folder from its signature, sample and expected answers, and return it.
-
-    Parameters
-    ----------
-    package : Path
-        Folder with ``signature.json``, ``sample.json`` (``{"columns", "data"}``) and ``expected.json``
-        (``{"predictions", "probabilities"}``).
-    """
-    sample, expected = read_json(package / "sample.json").mapping, read_json(package / "expected.json").mapping
-    names_of_columns = cast("list[str]", sample["columns"])
-    table = list(zip(*cast("list[list[object]]", sample["data"]), strict=True)) or [()] * len(names_of_columns)
-    reference = summarise(
-        Signature.from_json(read_json(package / "signature.json").mapping),
-        dict(zip(names_of_columns, table, strict=True)),
-        cast("list[object]", expected["predictions"]),
-        cast("list[list[float]] | None", expected["probabilities"]),
-    )
-    write_json(package / NAME, reference.to_json())
-    return reference
-
-
-def read_reference(package: Path) -> Reference:
-    """Return the reference of a package folder.
-
-    Raises
-    ------
-    CorruptError
-        If the file is not JSON.
-    MonitorError
-        If there is none, or it is something else.
-    NewerFormatError
-        If it was written by a newer mlnb.
-    """
-    try:
-        document = read_json(package / NAME, FORMAT).mapping
-    except FileNotFoundError as error:
-        raise MonitorError(
-            f"The package {package} has no {NAME}, so there is nothing to compare its predictions with.",
-            "Deploy the model again to write one.",
-        ) from error
-    return Reference.from_json(document)
 
 
 def summarise(

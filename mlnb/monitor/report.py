@@ -188,10 +188,12 @@ def build_report(
     known = labels or {}
     counted: dict[int, Window] = {}
     joined: dict[int, _Joined] = {}
+    found = 0
     for batch, ranks in _ranked(length, batches):
         for number, window in count(reference, batch, length, ranks, version=version).items():
             counted[number] = counted[number] + window if number in counted else window
         if known:
+            found += sum(key in known for key in batch.id)
             event_at = np.array(batch.event_at, dtype=np.int64)
             _join(joined, batch, window_numbers(length, event_at, ranks), known, version)
     if not counted:
@@ -220,7 +222,7 @@ def build_report(
         answers=answers,
         performance=tuple(joined.get(number, _Joined()).measure(reference) for number in numbered),
         overall=everything.measure(reference),
-        findings=tuple(_findings(features, answers, total, len(known), len(everything.labels))),
+        findings=tuple(_findings(features, answers, total, len(known), found)),
     )
 
 
@@ -350,7 +352,7 @@ def _column_json(column: Column) -> dict[str, object]:
         "ks": _null(drift.ks),
         "wasserstein_sd": _null(drift.wasserstein),
         "missing": {"reference": _share(feature.missing, feature.rows), "current": _share(tally.missing, tally.rows)},
-        "unseen": dict(tally.unseen or {}),
+        "unseen": dict(tally.unseen),
         "trend": [_null(value) for value in column.trend],
     }
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 Values = Sequence[object] | npt.NDArray[np.generic]
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 

@@ -10,19 +10,16 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
-from mlnb.monitor.feature import Categorical, Feature, Numeric
+from mlnb.monitor.feature import HUGE, Categorical, Feature, Numeric, places, slack
 from mlnb.monitor.reference import Reference, scores_of
 from mlnb.monitor.span import Instants, Span, bounds, window_numbers
-from mlnb.monitor.values import Flags, Floats, Values, names, numbers
+from mlnb.monitor.values import Flags, Floats, Ints, Values, names, numbers
 from mlnb.service.log_reader import Batch
-
-Ints = npt.NDArray[np.int64]
 
 LATENCY_EDGES_MS: Floats = np.logspace(-2, 5, 7 * 32 + 1)
 """Upper ends of the latency bins: 32 a decade from 10 µs to 100 s, so a percentile is right within 8 %."""
@@ -62,7 +59,7 @@ class Tally:
     above: int = 0
     minimum: float = math.nan
     maximum: float = math.nan
-    unseen: Mapping[str, int] | None = None
+    unseen: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -71,8 +68,8 @@ class Tally:
 
     def __add__(self, other: Tally) -> Tally:
         """Return the tally of both spans together."""
-        unseen = Counter(self.unseen or {})
-        unseen.update(other.unseen or {})
+        unseen = Counter(self.unseen)
+        unseen.update(other.unseen)
         return Tally(
             counts=self.counts + other.counts,
             sums=self.sums + other.sums,
@@ -290,8 +287,8 @@ def _tally_numbers(feature: Numeric, values: Values, member: Ints, windows: int)
     width = len(feature.counts)
     known = ~np.isnan(floats)
     held, at = floats[known], member[known]
-    bins = at * width + np.searchsorted(np.array(feature.edges), held, side="left")
-    finite = np.where(np.isfinite(held), held, 0.0)
+    bins = at * width + places(np.array(feature.edges), held)
+    finite = np.where(np.abs(held) < HUGE, held, 0.0)
     counts = np.bincount(bins, minlength=windows * width).reshape(windows, width)
     sums = np.bincount(bins, weights=finite, minlength=windows * width).reshape(windows, width)
     lowest, highest = np.full(windows, math.inf), np.full(windows, -math.inf)
@@ -300,8 +297,9 @@ def _tally_numbers(feature: Numeric, values: Values, member: Ints, windows: int)
     some = counts.sum(axis=1) > 0
     missing = _per_window(~known & ~unusable, member, windows)
     wrong = _per_window(unusable, member, windows)
-    below = _per_window(held < feature.minimum, at, windows)
-    above = _per_window(held > feature.maximum, at, windows)
+    spare = slack(np.array([feature.minimum, feature.maximum]))
+    below = _per_window(held < feature.minimum - spare, at, windows)
+    above = _per_window(held > feature.maximum + spare, at, windows)
     return [
         Tally(
             counts=counts[w],

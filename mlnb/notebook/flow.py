@@ -85,6 +85,7 @@ class Flow:
         self._loop(node, node.body)
 
     def _loop(self, node: ast.For | ast.AsyncFor | ast.While, once: Sequence[ast.AST]) -> None:
+        self.names.state.surely -= _deleted(node.body)
         start = self.names.state.copy()
         start.perhaps |= _stored(node.body)  # by an earlier turn
         end = self._branch(partial(self._walk, once), start)
@@ -95,6 +96,7 @@ class Flow:
         before = self.names.state.copy()
         body = self._branch(partial(self._walk, node.body))
         before.perhaps |= body.perhaps
+        before.surely -= _deleted(node.body)
         ends = [self._branch(partial(self._walk, node.orelse), body)]
         ends.extend(self._branch(partial(self._handler, handler), before) for handler in node.handlers)
         self.names.state = State.join(ends)
@@ -317,6 +319,16 @@ def _stored(body: Sequence[ast.stmt]) -> set[str]:
                 found.add(name)
             case ast.alias(name=name, asname=asname):
                 found.add(asname or name.split(".")[0])
+    return found
+
+
+def _deleted(body: Sequence[ast.stmt]) -> set[str]:
+    """Return the names that the statements may delete, ``except ... as`` included."""
+    found: set[str] = set()
+    for node in (part for statement in body for part in ast.walk(statement)):
+        match node:
+            case ast.Name(id=name, ctx=ast.Del()) | ast.ExceptHandler(name=str(name)):
+                found.add(name)
     return found
 
 

@@ -119,7 +119,7 @@ def _follows(body: str) -> bool:
 
 def _is_python(source: str) -> bool:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SyntaxWarning)
+        warnings.simplefilter("ignore")
         try:
             ast.parse(source)
         except (SyntaxError, ValueError):

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 _OF_COLLECTIONS = ("append", "extend", "insert", "add", "update", "remove", "discard", "clear", "sort", "reverse")
 _OF_DEQUES = ("appendleft", "extendleft", "rotate")
 _OF_SETS = ("intersection_update", "difference_update", "symmetric_difference_update")
-_OF_ARRAYS = ("shuffle", "fill", "put", "itemset", "resize", "setflags")
+_OF_ARRAYS = ("fill", "put", "itemset", "resize", "setflags")
 _CHANGE_AND_RETURN_NOTHING = frozenset({*_OF_COLLECTIONS, *_OF_DEQUES, *_OF_SETS, *_OF_ARRAYS})
 """Methods that count only as a statement: ``seen.add(x)`` changes, ``y = df.add(x)`` does not."""
 
@@ -60,6 +60,7 @@ def changed_by_call(call: ast.Call, *, statement: bool) -> tuple[str, ...]:
         in_place = any(
             k.arg == "inplace" and isinstance(k.value, ast.Constant) and k.value.value for k in call.keywords
         )
+        statement = statement and not any(k.arg == "out" for k in call.keywords)
         if in_place or name in _CHANGE_AND_RETURN or (statement and name in _CHANGE_AND_RETURN_NOTHING):
             changed.append(root(call.func.value))
     elif isinstance(call.func, ast.Name):

@@ -25,7 +25,7 @@ MAYBE = "_mlnb_maybe"
 _RUNS_ITS_BODY = frozenset({"time", "capture", "prun", "memit", "mprun", "lprun", "pyinstrument", "scalene"})
 _TIMES_ITS_BODY = frozenset({"timeit"})
 _RUNS_ITS_LINE = frozenset({"time", "prun", "memit"})
-_OPTIONS = re.compile(r"(?:--?[A-Za-z][\w-]*(?:\s+|$)|-[nrp]\s*\d+\s+|-[lsTD]\s+\S+\s+)*")
+_OPTIONS = re.compile(r"(?:-[nrp]\s*\d+\s+|-[lsTD]\s+\S+\s+|--?[A-Za-z][\w-]*(?:\s+|$))*")
 _EXPANDED = re.compile(r"\{\s*([A-Za-z_]\w*)[^{}]*\}|\$([A-Za-z_]\w*)")
 _SCRIPT_RESULT = re.compile(r"--(?:out|err|proc)[ =]+([A-Za-z_]\w*)")
 _COMPILE = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
@@ -74,7 +74,7 @@ def parse_cell(source: str) -> ast.Module:
         If the cell is neither Python nor IPython; `lineno` is the line in the cell.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SyntaxWarning)
+        warnings.simplefilter("ignore")  # SyntaxWarning; DeprecationWarning before Python 3.12
         tree = _parse(source)
         compile(tree, "<cell>", "exec", flags=_COMPILE, dont_inherit=True)
     return tree
@@ -136,13 +136,13 @@ class _Magics(ast.NodeTransformer):
         """``%time x = 1`` becomes ``x = 1``."""
         return self._code(node.value, node.lineno) or self.generic_visit(node)
 
-    def visit_Assign(self, node: ast.Assign) -> ast.AST:
+    def visit_Assign(self, node: ast.Assign) -> ast.AST | list[ast.stmt]:
         """``x = %time 3`` becomes ``x = 3``."""
         code = self._code(node.value, node.lineno)
         if code and len(code) == 1 and isinstance(code[0], ast.Expr):
             node.value = code[0].value
             return node
-        return self.generic_visit(node)
+        return [*code, node] if code else self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         """``!echo {path}`` may read ``path``."""

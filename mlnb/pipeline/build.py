@@ -70,7 +70,7 @@ def _metrics(cells: Outline, resolver: Resolver) -> dict[str, tuple[str, ...]]:
     """Return the metrics of each node: what ``--metrics`` lists, and what Kale's metrics cells print."""
     found = {node.name: node.draft.options.get("metrics", ()) for node in resolver.nodes.values()}
     for node in resolver.nodes.values():
-        given = resolver.givers.by(node.name)
+        given = list(dict.fromkeys(name for names in node.names for name in (*names.outputs, *names.mutates)))
         for option in ("metrics", "outputs"):
             for name in node.draft.options.get(option, ()):
                 if name not in given:

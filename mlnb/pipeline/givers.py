@@ -76,8 +76,11 @@ class Givers:
         stages = [node for node in nodes if not node.draft.tested]
         for node in stages:
             for cell, names in zip(node.draft.cells, node.names, strict=True):
+                for name in names.deletes:
+                    self._writes[name] = self.all(name, but=node.name)
                 for name in names.outputs:
                     self._add(node, Write(name, node.name, cell.number, names.imports.get(name, "")))
+        self._writes = {name: writes for name, writes in self._writes.items() if writes}
         modules = {name for name, writes in self._writes.items() if all(write.text for write in writes)}
         for node in stages:
             for cell, names in zip(node.draft.cells, node.names, strict=True):

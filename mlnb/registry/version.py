@@ -1,6 +1,7 @@
 """A draft, what `ship` has made of a run, becomes a `Version`: numbered, immutable, with its lineage.
 
-What was measured of it later, and what the gates found, are rows of the audit log. JSON values inside (signature, parity, parameters) are kept as they were given, opaque to the registry.
+What was measured of it later, and what the gates found, are rows of the audit log. JSON values inside (signature,
+parity, parameters) are kept as they were given, opaque to the registry.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from mlnb.run import cache
 from mlnb.run.events import CellStarted, Notify, RunFinished, RunStarted, StageFinished, StageStarted
 from mlnb.run.notebooks import assemble
 from mlnb.run.record import RunRecord, StageRecord, with_stage
-from mlnb.run.stage import StageTask, execute_stage
+from mlnb.run.stage import StageTask, execute_stage, notebook_path
 from mlnb.run.surroundings import environment_lock, git_state, this_process
 from mlnb.settings import Settings
 from mlnb.store.artifact import Artifact
@@ -169,7 +169,7 @@ class _Run:
 
     def _reused(self, hit: cache.CachedStage) -> tuple[StageRecord, Notebook]:
         content = self._state.files.read(hit.notebook)
-        path = self._folder / f"{hit.stage}.ipynb"
+        path = notebook_path(self._folder, self._pipeline, hit.stage)
         write_bytes(path, content)
         record = StageRecord(
             name=hit.stage,

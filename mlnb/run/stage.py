@@ -74,8 +74,8 @@ def execute_stage(
         If ``.mlnb`` cannot be written.
     """
     started, begun = timestamp(datetime.now(UTC)), time.monotonic()
-    spec_path = make_folder(task.folder / "handoff") / f"{task.stage.name}.json"
-    result_path = spec_path.with_suffix(".result.json")
+    told_in = make_folder(task.folder / "handoff" / task.stage.name)
+    spec_path, result_path = told_in / "spec.json", told_in / "result.json"
     rendered = render_stage(task.pipeline, task.stage, spec_path)
     write_json(spec_path, _spec(task, rendered, state, result_path).to_json())
     job = _job(task, rendered, settings)
@@ -93,6 +93,12 @@ def execute_stage(
         notebook=str(job.notebook.relative_to(state.root)),
     )
     return record, execution.notebook
+
+
+def notebook_path(folder: Path, pipeline: Pipeline, stage: str) -> Path:
+    """Return where a stage's executed notebook lies in a run's folder, beside the source and the assembled one."""
+    taken = stage in ("source", pipeline.document.path.stem)
+    return folder / f"{stage}{'.stage' if taken else ''}.ipynb"
 
 
 def takers(pipeline: Pipeline, stage: Stage) -> dict[str, tuple[str, ...]]:
@@ -122,7 +128,7 @@ def _spec(task: StageTask, rendered: Mapping[str, object], state: StateFolder, r
 
 
 def _job(task: StageTask, rendered: Mapping[str, object], settings: Settings) -> Job:
-    notebook = task.folder / f"{task.stage.name}.ipynb"
+    notebook = notebook_path(task.folder, task.pipeline, task.stage.name)
     write_json(notebook, rendered)
     return Job(
         notebook=notebook,

@@ -17,22 +17,21 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter, time_ns
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from mlnb.errors import MlnbError, RequestError, StorageError
+from mlnb.service.body import Limits, Message, Receive, read_body
 from mlnb.service.log import Ids, PredictionLog
 from mlnb.service.metrics import Metrics
 from mlnb.service.predict import Predicted, predict, refusal
 from mlnb.service.protocols import Route, encode, encode_refusal, parse_labels, request_id_of, route_of
 from mlnb.service.router import Router, Routing
 
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 _LOGGER = logging.getLogger("mlnb.service")
@@ -40,28 +39,6 @@ _JSON = b"application/json"
 _INLINE_BYTES = 16_384
 _THREADS = 4
 _PARENT_POLL_S = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one request may ask for.
-
-    Attributes
-    ----------
-    rows : int
-        Rows of a predict request, labels of a labels request.
-    body_bytes : int
-        Size of a body.
-    body_s : float
-        Seconds until the whole body must have arrived.
-    answer_s : float
-        Seconds until a request that runs in a thread must be answered.
-    """
-
-    rows: int = 10_000
-    body_bytes: int = 32 * 1024 * 1024
-    body_s: float = 30.0
-    answer_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,13 +183,13 @@ class Application:
             text = self._metrics.text(revision=self._router.routing.revision, ready=self.ready)
             return Answer(200, text.encode(), kind=b"text/plain; version=0.0.4; charset=utf-8")
         if route.name == "/labels":
-            return await self._label(await _read_body(scope, receive, self._limits))
+            return await self._label(await read_body(scope, receive, self._limits))
         return await self._predict(route, scope, receive, request_id)
 
     async def _predict(self, route: Route, scope: Message, receive: Receive, request_id: str) -> Answer:
         arrived, body = perf_counter(), b""
         try:
-            body = await _read_body(scope, receive, self._limits)
+            body = await read_body(scope, receive, self._limits)
             arrived, routing = perf_counter(), self._router.routing
             predicted = await self._scored(body, routing, route.alias, request_id, arrived)
         except RequestError as error:
@@ -282,38 +259,6 @@ class Application:
             "refused": None if refused is None else {"revision": refused.revision, "problem": refused.problem},
             "pid": os.getpid(),
         }
-
-
-async def _read_body(scope: Message, receive: Receive, limits: Limits) -> bytes:
-    """Return the whole body; of one that is too large the rest is read and dropped, so that the answer is heard."""
-    for name, value in scope["headers"]:
-        if name == b"content-encoding" and value.lower() != b"identity":
-            raise RequestError("The body is compressed.", "Send it as plain JSON.", status=415)
-    size = 0
-    chunks: list[bytes] = []
-    try:
-        async with asyncio.timeout(limits.body_s):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise RequestError("The caller left before the body had arrived.", "Send it again.", status=400)
-                chunk = message.get("body", b"")
-                size += len(chunk)
-                if size <= limits.body_bytes:
-                    chunks.append(chunk)
-                if not message.get("more_body", False):
-                    break
-    except TimeoutError as error:
-        raise RequestError(
-            f"The body did not arrive within {limits.body_s:g} seconds.", "Send it again.", status=408
-        ) from error
-    if size > limits.body_bytes:
-        raise RequestError(
-            f"The body has {size} bytes; this service takes {limits.body_bytes}.",
-            "Send fewer rows in each request.",
-            status=413,
-        )
-    return b"".join(chunks)
 
 
 def _refused(error: RequestError) -> Answer:

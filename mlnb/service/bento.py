@@ -41,6 +41,7 @@ CARRIED = (
     "model/scorer.py",
     "model/signature.py",
     "service/app.py",
+    "service/body.py",
     "service/log.py",
     "service/metrics.py",
     "service/predict.py",

@@ -6,6 +6,7 @@ Format 1, in ``format.json``. ``.gitignore`` keeps the folder out of version con
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from mlnb.store.disk import make_folder, storing, write_bytes
@@ -55,9 +56,7 @@ class StateFolder:
         if not (root / ".gitignore").exists():
             write_bytes(root / ".gitignore", b"*\n")
         if not known:
-            from mlnb import __version__
-
-            write_json(root / "format.json", {"format": FORMAT, "mlnb": __version__})
+            write_json(root / "format.json", {"format": FORMAT, "mlnb": version("mlnb")})
         return state
 
     @property

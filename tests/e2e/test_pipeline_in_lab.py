@@ -26,7 +26,7 @@ WATCH = """
     window.seen = [];
     new MutationObserver(changes => changes.forEach(change => {
         const {name, state} = change.target.dataset;
-        if (name && window.seen.at(-1) !== `${name} ${state}`) window.seen.push(`${name} ${state}`);
+        if (name) window.seen.push(`${name} ${state}`);
     })).observe(document.body, {subtree: true, attributeFilter: ["data-state"]});
 """
 
@@ -125,7 +125,7 @@ def test_a_failing_stage_is_marked_explained_and_one_click_away(server, open_not
     cell = notebook.cell("total = numbers[400]")
     expect(cell).to_be_in_viewport()
     expect(cell).to_have_class(re.compile("jp-mod-active"))
-    expect(cell.locator(".mlnb-Fault")).to_contain_text("Line 3")
+    expect(cell.locator(".mlnb-Fault")).to_contain_text("line 3")
     expect(cell.locator(".mlnb-Fault")).to_contain_text("IndexError")
     assert notebook.states()["stage total"].startswith("failed")
     assert notebook.states()["test total"] == "skipped"
@@ -144,7 +144,7 @@ def test_a_notebook_that_cannot_be_planned_says_why_at_the_cell(server, open_not
     server.write("nb.ipynb", ("%%stage load\nx = nowhere", ""))
     notebook = open_notebook("nb.ipynb")
     notebook.run_pipeline()
-    notebook.expect_status("failed")
+    notebook.expect_status("refused")
     expect(notebook.cell("nowhere").locator(".mlnb-Fault")).to_contain_text("nowhere")
 
 

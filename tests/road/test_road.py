@@ -43,9 +43,15 @@ CELLS = [
         "%%stage train\nmodel = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000))\n"
         "model.fit(X[~held], y[~held])",
     ),
-    ("", "%%stage evaluate --metrics accuracy\nsample = X[held]\naccuracy = float(accuracy_score(y[held], model.predict(sample)))"),
+    (
+        "",
+        "%%stage evaluate --metrics accuracy\nsample = X[held]\naccuracy = float(accuracy_score(y[held], model.predict(sample)))",
+    ),
     ("", "%%test evaluate\ndef test_it_beats_chance():\n    assert accuracy > 0.5"),
-    ("", '%%deploy wine --model model --sample sample --gate "accuracy >= 0.9" --gate "latency_p99_ms <= 1000" --to staging'),
+    (
+        "",
+        '%%deploy wine --model model --sample sample --gate "accuracy >= 0.9" --gate "latency_p99_ms <= 1000" --to staging',
+    ),
 ]
 
 
@@ -146,12 +152,12 @@ def test_a_notebook_becomes_a_monitored_service(project: Path) -> None:
     promotion = mlnb(project, "promote", "wine/1", "production")
     assert (promotion["to"], promotion["changed"]) == ("wine/1", True)
 
-    [second] = mlnb(project, "deploy", "wine.ipynb", "-p", "strength=0.001")
+    [second] = mlnb(project, "deploy", "wine.ipynb", "-p", "strength=0.01")
     assert second["version"] == "wine/2"
     assert second["deployment"]["aliases"] == {"production": "wine/1", "staging": "wine/2"}
     assert post(f"{url}/predict", {"rows": rows})["version"] == "wine/1"
     staged = post(f"{url}/aliases/staging/predict", {"rows": rows})
-    assert (staged["version"], staged["predictions"]) == ("wine/2", expected(0.001)[1])
+    assert (staged["version"], staged["predictions"]) == ("wine/2", expected(0.01)[1])
 
     mlnb(project, "promote", "wine/2", "production")
     assert post(f"{url}/predict", {"rows": rows[:1]})["version"] == "wine/2"

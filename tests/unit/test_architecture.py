@@ -26,7 +26,7 @@ def test_importing_mlnb_loads_nothing_heavy() -> None:
 
 
 def test_the_help_of_the_command_line_loads_nothing_heavy() -> None:
-    statement = "from mlnb.faces.cli import main; main(['--help'], standalone_mode=False)"
+    statement = "from mlnb.faces.cli import call; call(['--help'])"
     assert loaded_by(statement).isdisjoint(HEAVY)
 
 

@@ -51,12 +51,19 @@ test("a change that was seen already changes nothing", () => {
 
 test.each([
   [run("running"), "starting"],
-  [run("running", stage("load", "done"), stage("train", "running"), stage("judge", "queued")), "1 of 3 · train"],
+  [run("running", stage("load", "done"), stage("train", "running"), stage("judge", "queued")), "2 of 3 · train"],
   [run("done", stage("load", "done")), "1 stage in 12s"],
   [run("done", stage("load", "cached"), stage("train", "done")), "2 stages in 12s, 1 cached"],
   [run("cancelled", stage("load", "cancelled")), "cancelled"],
-  [run("failed"), "failed"],
-  [{ ...run("failed"), fault: { problem: "", remedy: "", stage: "train", cell: 3, line: 1 } }, "failed in train"],
+  [run("failed"), "refused"],
+  [run("failed", stage("load", "failed")), "failed"],
+  [
+    {
+      ...run("failed", stage("train", "failed")),
+      fault: { problem: "", remedy: "", stage: "train", cell: 3, line: 1 },
+    },
+    "failed in train",
+  ],
 ])("how a run stands is said in a few words", (snapshot, text) => {
   expect(statusText(snapshot, (seconds) => `${seconds}s`)).toBe(text);
 });

@@ -10,7 +10,7 @@ export function changed(run: RunSnapshot, change: RunChange): RunSnapshot {
   return { ...run, sequence, state, seconds, fault, stages: stage ? withStage(run.stages, stage) : run.stages };
 }
 
-/** One line on how the run stands: "2 of 5 · train", "5 stages in 12 s", "failed in train". */
+/** One line on how the run stands: "2 of 5 · train", "5 stages in 12 s", "failed in train", "refused". */
 export function statusText(run: RunSnapshot, seconds: (value: number) => string): string {
   const ended = run.stages.filter((stage) => stage.state !== "queued" && stage.state !== "running");
   switch (run.state) {
@@ -19,7 +19,8 @@ export function statusText(run: RunSnapshot, seconds: (value: number) => string)
       if (run.stages.length === 0) {
         return "starting";
       }
-      return `${ended.length} of ${run.stages.length}${now ? ` · ${now.name}` : ""}`;
+      const count = `${ended.length + (now ? 1 : 0)} of ${run.stages.length}`;
+      return now ? `${count} · ${now.name}` : count;
     }
     case "done": {
       const cached = ended.filter((stage) => stage.state === "cached").length;
@@ -27,6 +28,9 @@ export function statusText(run: RunSnapshot, seconds: (value: number) => string)
       return cached > 0 ? `${count}, ${cached} cached` : count;
     }
     case "failed":
+      if (run.stages.length === 0) {
+        return "refused";
+      }
       return run.fault?.stage ? `failed in ${run.fault.stage}` : "failed";
     case "cancelled":
       return "cancelled";

@@ -20,16 +20,21 @@ export class Chip extends Widget {
 
   /** Show a state in words; only what has changed touches the page. */
   set(state: ChipState, words: ChipWords): void {
-    this.node.dataset["state"] = state;
-    this.node.dataset["kind"] = words.kind;
-    this.node.dataset["name"] = words.name;
+    const { dataset } = this.node;
+    for (const [key, value] of Object.entries({ state, kind: words.kind, name: words.name })) {
+      if (dataset[key] !== value) {
+        dataset[key] = value;
+      }
+    }
     write(this.kind, words.kind);
     write(this.name, words.name);
     write(this.state, words.state);
     if (this.node.getAttribute("aria-label") !== words.spoken) {
       this.node.setAttribute("aria-label", words.spoken);
     }
-    this.node.title = words.hint;
+    if (this.node.title !== words.hint) {
+      this.node.title = words.hint;
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-/** The box above a cell where a run failed: the problem, the line, and what to do. */
+/** The box above a cell where a run failed: what is wrong, and what to do. */
 import { Widget } from "@lumino/widgets";
 
 import type { Fault } from "../types";
@@ -9,7 +9,7 @@ export class FaultBox extends Widget {
     this.addClass("mlnb-Fault");
     this.node.setAttribute("role", "note");
     const problem = document.createElement("strong");
-    problem.textContent = fault.line > 0 ? `Line ${fault.line}: ${fault.problem}` : fault.problem;
+    problem.textContent = fault.problem;
     const remedy = document.createElement("span");
     remedy.textContent = fault.remedy;
     this.node.append(problem, remedy);

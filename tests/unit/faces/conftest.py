@@ -11,7 +11,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -50,23 +52,29 @@ def mlnb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mlnb:
     return run
 
 
+def _spawn(*words: str, cwd: Path, env: Mapping[str, str] | None = None, stdin: str = "") -> Ran:
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "mlnb", *words],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
 @pytest.fixture
 def spawn(tmp_path: Path) -> Mlnb:
-    """Run the command line in a process of its own, in `tmp_path` or another folder."""
+    """Run the command line in a process of its own, in `tmp_path`."""
+    return partial(_spawn, cwd=tmp_path)
 
-    def run(*words: str, cwd: Path = tmp_path, env: Mapping[str, str] | None = None, stdin: str = "") -> Ran:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "mlnb", *words],
-            cwd=cwd,
-            env={**os.environ, **(env or {})},
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=240,
-        )
-        return Ran(done.returncode, done.stdout, done.stderr)
 
-    return run
+@pytest.fixture(scope="session")
+def command() -> SimpleNamespace:
+    """What fixtures of a wider scope need: `spawn` in a given folder, and `notebook` at a given path."""
+    return SimpleNamespace(spawn=_spawn, notebook=notebook)
 
 
 @dataclass(slots=True)
@@ -194,7 +202,7 @@ def notebook(*cells: str | tuple[str, str], path: Path) -> Path:
                 "cell_type": "code",
                 "id": f"cell-{number}",
                 "metadata": {"tags": tags} if tags else {},
-                "source": source,
+                "source": source.splitlines(keepends=True),
                 "outputs": [],
                 "execution_count": None,
             }
@@ -230,14 +238,14 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
     from mlnb.model.export import export_model
-    from mlnb.monitor.reference import freeze
+    from mlnb.ship import freeze_reference
 
     rows = pd.DataFrame({"distance": [float(n * 37 % 900) for n in range(80)], "carrier": ["AA", "UA"] * 40})
     columns = make_column_transformer((StandardScaler(), ["distance"]), (OneHotEncoder(), ["carrier"]))
     model = make_pipeline(columns, LogisticRegression()).fit(rows, rows["distance"] > 450)
     folder = tmp_path_factory.mktemp("export") / "package"
     export_model(model, rows, folder, model="delays", hooks="", parity_limit=1e-4)
-    freeze(folder)
+    freeze_reference(folder, rows, "rows")
     return folder
 
 

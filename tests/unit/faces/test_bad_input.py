@@ -1,9 +1,8 @@
-"""Every bad input that a person can give, through the command line: two sentences, an exit code, nothing half-written."""
+"""Every bad input that a person can give to the command line: two sentences, an exit code, nothing half-written."""
 
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -161,8 +160,9 @@ _LIMITED = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000,
 _AS_NOBODY = "import os; os.getuid() or os.setuid(65534)\n"
 _RUN = "import sys; from mlnb.faces.cli import main; sys.exit(main(sys.argv[1:]))"
 _PRELOADED = (
-    "import mlnb.faces.verbs, mlnb.faces.groups, mlnb.faces.view, mlnb.faces.progress, mlnb.project, mlnb.run.engine\n"
-    "import mlnb.pipeline.build, mlnb.pipeline.parameters, mlnb.pipeline.describe, yaml\n"
+    "import mlnb.run.engine, mlnb.pipeline.parameters, mlnb.faces.progress, yaml\n"
+    "from mlnb.faces.cli import main\n"
+    "main(['plan', 'nb.ipynb', '-q'])\n"
 )
 
 
@@ -223,13 +223,13 @@ def test_two_runs_at_once_in_one_project_both_succeed(spawn, write_notebook):
     "words", [("run", "nb.ipynb"), ("deploy", "nb.ipynb"), ("runs", "list"), ("models", "list"), ("doctor",)]
 )
 def test_a_state_folder_of_a_newer_mlnb_is_refused_and_left_alone(mlnb, write_notebook, tmp_path, words):
-    write_notebook("%%stage one\na = 1", DEPLOY.replace("model", "a").replace("X", "a"))
+    write_notebook("%%stage one\na = 1", "%%deploy delays --model a --sample a")
     (tmp_path / ".mlnb").mkdir()
     (tmp_path / ".mlnb" / "format.json").write_text('{"format": 99, "mlnb": "9.0.0"}')
     ran = mlnb(*words)
     assert ran.code == (1 if words == ("doctor",) else 2)
     assert "newer" in ran.out + ran.err and "Traceback" not in ran.err
-    assert sorted(os.listdir(tmp_path / ".mlnb")) == ["format.json"]
+    assert [entry.name for entry in (tmp_path / ".mlnb").iterdir()] == ["format.json"]
 
 
 def test_an_unknown_setting_is_named(mlnb, write_notebook, tmp_path):

@@ -16,7 +16,7 @@ def _board(*events):
 
 
 def test_a_run_goes_from_queued_through_running_to_its_end():
-    board, ended = _board(RunStarted("r", "nb.ipynb", ("prepare", "train", "evaluate")))
+    board, _ = _board(RunStarted("r", "nb.ipynb", ("prepare", "train", "evaluate")))
     assert [(row.name, row.state) for row in board.rows] == [
         ("prepare", "queued"),
         ("train", "queued"),
@@ -42,7 +42,7 @@ def test_steps_of_a_deployment_are_rows_too():
 
 
 def test_an_event_of_a_newer_kind_is_passed_over():
-    board, ended = _board(RunStarted("r", "nb.ipynb", ("train",)))
+    board, _ = _board(RunStarted("r", "nb.ipynb", ("train",)))
     assert board.take({"event": "telemetry", "stage": "train"}) is None
     assert [row.state for row in board.rows] == ["queued"]
 

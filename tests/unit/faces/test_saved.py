@@ -36,7 +36,7 @@ def test_a_session_named_after_no_file_is_refused_with_what_to_type(nb):
 
 
 def test_a_front_end_that_says_nothing_is_refused_with_what_to_type(tmp_path):
-    with pytest.raises(UsageError, match="%mlnb run path/to/notebook.ipynb"):
+    with pytest.raises(UsageError, match=r"%mlnb run path/to/notebook\.ipynb"):
         notebook_of({}, {}, tmp_path)
 
 

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from sklearn.datasets import load_breast_cancer
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mlnb.model.export import Export, export_model
 from mlnb.model.scorer import Scorer, load_scorer
 from mlnb.store.signing import verify
 
 Exported = Callable[..., tuple[Export, Scorer, Path]]
+Signed = Callable[[str, str, str], bool]
 
 
-def signed(digest: str, signature: str, key: str) -> bool:
-    """Allow what this session's own user has signed."""
-    verify(digest, signature, key)
-    return True
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Keep OpenMP's threads from spinning against each other on small data."""
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture
-def exported(tmp_path: Path) -> Exported:
+def signed() -> Signed:
+    """Judge code as a caller does: this session's own user must have signed it."""
+
+    def judge(digest: str, signature: str, key: str) -> bool:
+        verify(digest, signature, key)
+        return True
+
+    return judge
+
+
+@pytest.fixture
+def exported(tmp_path: Path, signed: Signed) -> Exported:
     """Export an estimator, and load the package as a service does."""
 
     def export(estimator: Any, sample: object, **options: Any) -> tuple[Export, Scorer, Path]:

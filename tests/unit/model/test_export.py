@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,18 @@ import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from mlnb.errors import ModelError, ParityError, StorageError
-from mlnb.model.export import export_model, exporters
-from mlnb.model.scorer import code_files, file_digest, load_scorer
-
-from .conftest import Exported, signed
+from mlnb.model.export import Export, export_model, exporters
+from mlnb.model.scorer import Scorer, code_files, file_digest, load_scorer
+from mlnb.store.signing import verify
 
 Tumours = tuple[pd.DataFrame, pd.Series]
+Exported = Callable[..., tuple[Export, Scorer, Path]]
 
 
 class Moody(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -34,6 +36,11 @@ class Moody(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lear
 
     def predict(self, X: Any) -> Any:
         return np.random.default_rng().random(len(X))
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, object]]:
+    """Return the rows as a caller sends them."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
 @pytest.fixture
@@ -85,8 +92,8 @@ def test_a_model_without_converter_is_packaged_as_skops_and_says_why(tumours: Tu
     assert "Not otherwise, because onnx cannot hold it (" in export.reason
     assert "TransformedTargetRegressor" in export.reason
     (code,) = code_files(folder)
-    assert signed(code.digest, code.signature, code.key)
-    got = scorer.score(scorer.signature.check(data[:9].to_dict("records")))
+    verify(code.digest, code.signature, code.key)
+    got = scorer.score(scorer.signature.check(records(data[:9])))
     np.testing.assert_allclose(got.predictions, model.predict(data[:9]), rtol=1e-12)
 
 
@@ -98,7 +105,7 @@ def test_the_notebooks_own_code_is_packaged_natively_and_says_why(tumours: Tumou
     assert export.exporter == "native"
     assert "onnx cannot hold it (the function <lambda> is Python code); skops cannot hold it (" in export.reason
     assert [code.name for code in code_files(folder)] == ["model.pkl"]
-    got = scorer.score(scorer.signature.check(data[:9].to_dict("records")))
+    got = scorer.score(scorer.signature.check(records(data[:9])))
     np.testing.assert_allclose(got.predictions, model.predict(data[:9]), rtol=1e-12)
 
 
@@ -110,9 +117,11 @@ def test_a_model_that_nothing_reproduces_is_refused_and_nothing_remains(tumours:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_limit_decides(linear: Any, tumours: Tumours, tmp_path: Path) -> None:
-    export = export_model(linear, tumours[0], tmp_path / "package", model="m", parity_limit=0.0)
-    assert (export.exporter, export.parity.limit) == ("skops", 0.0)
+def test_the_limit_decides(tumours: Tumours, exported: Exported) -> None:
+    model = RandomForestClassifier(10, random_state=0).fit(*tumours)
+    assert exported(model, tumours[0])[0].exporter == "onnx"
+    export, _, _ = exported(model, tumours[0], parity_limit=1e-12)
+    assert (export.exporter, export.parity.limit) == ("skops", 1e-12)
     assert "onnx does not agree" in export.reason
 
 
@@ -161,6 +170,6 @@ def test_a_hook_travels_and_is_signed(annotation: str, linear: Any, tumours: Tum
     assert (folder / "hooks.py").read_text() == hook
     assert [column.name for column in export.signature.inputs] == list(raw.columns)
     assert [code.name for code in code_files(folder)] == ["hooks.py"]
-    got = scorer.score(scorer.signature.check(raw[:9].to_dict("records")))
-    np.testing.assert_allclose(got.probabilities, linear.predict_proba(data[:9]), atol=1e-9)
+    got = scorer.score(scorer.signature.check(records(raw[:9])))
+    np.testing.assert_allclose(np.array(got.probabilities), linear.predict_proba(data[:9]), atol=1e-9)
     assert load_scorer(folder, allow_code=[code.digest for code in code_files(folder)]).hooks is not None

@@ -89,7 +89,7 @@ def test_a_fitting_row_becomes_typed_columns() -> None:
         "at": "datetime64[us]",
         "origin": "object",
     }
-    assert checked["at"].tolist() == [datetime(2013, 1, 1, 5, 15)]
+    assert checked["at"].tolist() == [datetime.fromisoformat("2013-01-01T05:15:00")]
     assert checked["origin"].tolist() == ["LGA"]
 
 
@@ -146,14 +146,14 @@ def test_numpy_scalars_count_as_their_plain_values() -> None:
 
 def test_an_offset_becomes_utc() -> None:
     checked = FLIGHT.check([ROW | {"at": "2013-01-01T05:15:00+02:00"}])
-    assert checked["at"].tolist() == [datetime(2013, 1, 1, 3, 15)]
+    assert checked["at"].tolist() == [datetime.fromisoformat("2013-01-01T03:15:00")]
 
 
 def test_missing_and_unexpected_columns_are_named_with_a_near_name() -> None:
-    row = {("distanse" if name == "distance" else name): value for name, value in ROW.items()}
+    row = {("distances" if name == "distance" else name): value for name, value in ROW.items()}
     assert faults_of([ROW, row]) == (
         "rows[1]: column 'distance' is missing",
-        "rows[1]: unexpected column 'distanse' (did you mean 'distance'?)",
+        "rows[1]: unexpected column 'distances' (did you mean 'distance'?)",
     )
 
 
@@ -223,6 +223,7 @@ def test_the_json_schema_names_types_and_what_is_required() -> None:
 def test_a_newer_or_damaged_signature_is_refused() -> None:
     with pytest.raises(NewerFormatError):
         Signature.from_json(FLIGHT.to_json() | {"format": 2})
-    for damage in ({"inputs": [{"name": "x"}]}, {"classes": None}, {"format": "x"}, {"inputs": []}):
+    damages: list[dict[str, object]] = [{"inputs": [{"name": "x"}]}, {"classes": None}, {"format": "x"}, {"inputs": []}]
+    for damage in damages:
         with pytest.raises(CorruptError):
             Signature.from_json(FLIGHT.to_json() | damage)

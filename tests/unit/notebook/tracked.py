@@ -10,7 +10,7 @@ import ast
 import asyncio
 import builtins
 import inspect
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 
@@ -58,6 +58,15 @@ class Anything:
     def __await__(self) -> Iterator[Anything]:
         yield from ()
         return self
+
+    async def __aiter__(self) -> AsyncIterator[Anything]:
+        for each in self:
+            yield each
+
+    async def __aenter__(self) -> Anything:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None: ...
 
     def __hash__(self) -> int:
         return 0
@@ -113,21 +122,21 @@ class _Namespace(dict[str, object]):
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What a program was seen to do."""
+    """What a program was seen to do: names read before they were bound, and names left bound if it came to its end."""
 
     reads: frozenset[str]
     bound: frozenset[str]
 
 
 def observe(source: str, *, true: bool) -> Observed:
-    """Run a program among things that are all true or all false; what it raises is the end of it."""
+    """Run a program among things that are all true or all false; what it read before it failed counts."""
     namespace = _Namespace(true)
-    code = compile(source, "<program>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    code = compile(source, "<program>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     try:
         result = eval(code, namespace)
         if inspect.iscoroutine(result):
             asyncio.run(result)
     except Exception:
-        pass  # a program may fail: what it read and bound before is what counts
-    bound = frozenset(namespace) - {"__name__", "__builtins__", "__annotations__"}
+        return Observed(frozenset(namespace.missed), frozenset())
+    bound = frozenset(namespace) - {"__name__", "__builtins__", "__annotations__", "annotations"}
     return Observed(frozenset(namespace.missed), bound)

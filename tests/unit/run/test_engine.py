@@ -203,6 +203,17 @@ def test_a_lost_or_damaged_cache_entry_only_costs_a_new_run(run: Runner, user_no
     assert states(run(path)) == {"one": "done", "two": "done"}
 
 
+def test_a_stage_may_be_named_as_the_notebook_or_the_source(run: Runner, user_notebook: Write) -> None:
+    path = user_notebook("%%stage nb\nprint('first')\na = 1", "%%stage source\nprint('second')\nb = a")
+    for state in ("done", "cached"):
+        record = run(path)
+        assert set(states(record).values()) == {state}
+        folder = run.state.runs / record.id
+        assert (folder / "source.ipynb").read_bytes() == path.read_bytes()
+        assert printed(folder / "nb.ipynb") == ["first\n", "second\n"]
+        assert printed(run.state.root / record.stage("source").notebook)[1] == "second\n"
+
+
 def test_only_stages_that_exist_can_be_the_end(run: Runner, user_notebook: Write) -> None:
     with pytest.raises(UsageError, match=r"There is no stage 'tow'\. Did you mean 'two'\?"):
         run(user_notebook("%%stage one\na = 1", "%%stage two\nb = a"), until=("tow",))

@@ -68,9 +68,17 @@ def test_a_notebook_runs_in_a_fresh_python_of_its_own(
     assert json.loads(path.read_text()) == execution.notebook
 
 
-def test_a_kernel_that_is_killed_is_told_with_the_signal(write_notebook: Callable[..., Path], cell) -> None:
-    path = write_notebook(cell("x = 1", 3), cell("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", 7))
-    execution = LocalExecutor().execute(Job(path, path.parent, {}), lambda number: None)
+def test_a_kernel_that_is_killed_is_told_with_the_signal_and_leaves_nothing(
+    tmp_path: Path, write_notebook: Callable[..., Path], cell
+) -> None:
+    path = write_notebook(
+        cell("import subprocess\nprint(subprocess.Popen(['sleep', '600']).pid)", 3),
+        cell("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", 7),
+    )
+    execution = LocalExecutor().execute(Job(path, tmp_path, {}), lambda number: None)
+    child = int(stdout_of(execution))
+    if psutil.pid_exists(child):
+        assert psutil.wait_procs([psutil.Process(child)], timeout=10)[1] == []
     assert execution.crash == "its kernel died (SIGKILL)"
     fault = fault_of("train", execution, None)
     assert fault is not None

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.client import HTTPConnection
@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from mlnb.service.app import Application, Limits, main
+from mlnb.service.app import Application, main
 from mlnb.service.bento import Bento
+from mlnb.service.body import Limits, Message
 from mlnb.service.local import LocalTarget
 from mlnb.service.log_reader import Batch, read_labels, read_predictions
 from mlnb.service.routing_files import place
@@ -95,7 +96,7 @@ def test_each_alias_answers_with_its_version(service: Running) -> None:
 @pytest.mark.parametrize(
     ("path", "body", "status", "told"),
     [
-        ("/predict", {"rows": [{"age": 1.5, "wind": 1.0, "orign": "JFK"}]}, 422, "did you mean 'origin'"),
+        ("/predict", {"rows": [{"age": 1.5, "wind": 1.0, "origin_": "JFK"}]}, 422, "did you mean 'origin'"),
         ("/predict", {"rows": [{"age": 1.5, "wind": 1.0}]}, 422, "column 'origin' is missing"),
         ("/predict", {"rows": [ROW, {**ROW, "age": "old"}]}, 422, "rows[1]: column 'age' must be a number"),
         ("/predict", {"rows": [{**ROW, "age": None}]}, 422, "column 'age' may not be null"),
@@ -189,9 +190,6 @@ def test_metrics_count_what_was_answered(service: Running) -> None:
     assert count(after.body) == before + 1
     assert after.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert "/nothing" not in after.body
-
-
-Message = MutableMapping[str, Any]
 
 
 async def drive(

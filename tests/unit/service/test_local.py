@@ -5,6 +5,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from http.client import HTTPConnection
@@ -13,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from mlnb import plugins
 from mlnb.errors import PortError, RegistryError, ServiceError
 from mlnb.service.bento import Bento
 from mlnb.service.client import Client
@@ -73,6 +76,18 @@ def test_the_copy_of_mlnb_that_the_bento_carries_answers_and_nothing_heavy_is_lo
         assert not [path for path in opened if f"/site-packages/{absent}/" in path]
     target.stop("delays")
     assert not list((marked_bento / "src").rglob("__pycache__"))
+
+
+def test_onnxruntime_sends_and_keeps_no_telemetry(
+    target: LocalTarget, bento: Bento, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    target.start("delays", bento.path)
+    target.stop("delays")
+    assert list(home.rglob("*")) == []
 
 
 def test_it_keeps_its_port_and_its_routing_over_a_restart(
@@ -194,8 +209,8 @@ def test_swapping_versions_under_load_fails_no_request_and_mixes_no_answer(
         connection.close()
 
     clients = [threading.Thread(target=ask) for _ in range(8)]
-    for client in clients:
-        client.start()
+    for thread in clients:
+        thread.start()
     for swap in range(12):
         number = 2 - swap % 2
         deployment = target.route("delays", packages, {"production": number})
@@ -244,6 +259,50 @@ def test_a_process_that_dies_while_starting_tells_its_own_error(
         target.start("delays", broken)
     assert target.status("delays").state == "failed"
     assert "was changed" in target.logs("delays")
+
+
+def test_another_bento_restarts_the_service_only_where_its_code_differs(
+    target: LocalTarget, bento: Bento, marked_bento: Path, packages: dict[int, Path], tmp_path: Path
+) -> None:
+    target.route("delays", packages, {"production": 2})
+    first = target.start("delays", bento.path)
+    shutil.copytree(bento.path, tmp_path / "same code")
+    same = target.start("delays", tmp_path / "same code")
+    assert (same.pid, same.bento) == (first.pid, str(tmp_path / "same code"))
+    other = target.start("delays", marked_bento)
+    assert other.pid != first.pid
+    assert (other.port, other.aliases) == (first.port, {"production": "delays/2"})
+    with Client(other.url) as client:
+        assert "carried copy" in str(client.get("/nothing").body)
+
+
+_TRIAL = """
+import sys
+from pathlib import Path
+from mlnb.service.local import LocalTarget
+from mlnb.settings import Settings
+from mlnb.store.folder import StateFolder
+
+with LocalTarget(StateFolder.open(Path(sys.argv[1])), Settings()).trial(Path(sys.argv[2])) as trial:
+    print(trial.pid, trial.log, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_trial_ends_with_the_command_that_tried_even_if_that_is_killed(bento: Bento, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _TRIAL, str(tmp_path), str(bento.path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as trying:
+        assert trying.stdout is not None
+        pid, log = trying.stdout.readline().split()
+        process = psutil.Process(int(pid))
+        trying.kill()
+    _, alive = psutil.wait_procs([process], timeout=30)
+    shutil.rmtree(Path(log).parent)
+    assert alive == []
+
+
+def test_the_built_in_target_comes_in_by_the_same_door_as_any_other() -> None:
+    assert plugins.load("mlnb.targets", "local") is LocalTarget
 
 
 def test_two_starts_at_once_make_one_process(state: StateFolder, bento: Bento) -> None:

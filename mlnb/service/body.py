@@ -1,0 +1,74 @@
+"""The messages of one ASGI request become its whole body, within limits of size and time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from mlnb.errors import RequestError
+
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request may ask for.
+
+    Attributes
+    ----------
+    rows : int
+        Rows of a predict request, labels of a labels request.
+    body_bytes : int
+        Size of a body.
+    body_s : float
+        Seconds until the whole body must have arrived.
+    answer_s : float
+        Seconds until a request that runs in a thread must be answered.
+    """
+
+    rows: int = 10_000
+    body_bytes: int = 32 * 1024 * 1024
+    body_s: float = 30.0
+    answer_s: float = 60.0
+
+
+async def read_body(scope: Message, receive: Receive, limits: Limits) -> bytes:
+    """Return the whole body; of one that is too large the rest is read and dropped, so that the answer is heard.
+
+    Raises
+    ------
+    RequestError
+        413 for a body that is too large, 408 for one that does not arrive in time, 415 for a compressed one, 400 where
+        the caller left.
+    """
+    for name, value in scope["headers"]:
+        if name == b"content-encoding" and value.lower() != b"identity":
+            raise RequestError("The body is compressed.", "Send it as plain JSON.", status=415)
+    size = 0
+    chunks: list[bytes] = []
+    try:
+        async with asyncio.timeout(limits.body_s):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise RequestError("The caller left before the body had arrived.", "Send it again.", status=400)
+                chunk = message.get("body", b"")
+                size += len(chunk)
+                if size <= limits.body_bytes:
+                    chunks.append(chunk)
+                if not message.get("more_body", False):
+                    break
+    except TimeoutError as error:
+        raise RequestError(
+            f"The body did not arrive within {limits.body_s:g} seconds.", "Send it again.", status=408
+        ) from error
+    if size > limits.body_bytes:
+        raise RequestError(
+            f"The body has {size} bytes; this service takes {limits.body_bytes}.",
+            "Send fewer rows in each request.",
+            status=413,
+        )
+    return b"".join(chunks)
