@@ -36,7 +36,7 @@ class Shell(Protocol):
     def transform_cell(self, raw_cell: str) -> str:
         """Return the cell as plain Python."""
 
-    def showtraceback(self, exc_tuple: object = None) -> None:
+    def showtraceback(self, _exception: object = None, /) -> None:
         """Show an exception as the output of the running cell."""
 
 

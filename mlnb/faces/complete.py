@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _ALIASES = ("staging", "production", "challenger")
 
 
-def notebooks(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def notebooks(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer notebooks, and folders to look for them in."""
     found = []
     for name in sorted(glob.glob(glob.escape(incomplete) + "*")):  # noqa: PTH207  # a prefix, not a folder
@@ -33,17 +33,17 @@ def notebooks(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     return found
 
 
-def model_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def model_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the registered models."""
     return _matching(known_models(_folder(ctx)), incomplete)
 
 
-def refs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def refs(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer versions: ``delays/7`` and ``delays@production``."""
     return _matching(known_refs(_folder(ctx)), incomplete)
 
 
-def aliases(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def aliases(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the aliases in use and the three that everybody uses."""
     return _matching(known_aliases(_folder(ctx)), incomplete)
 

@@ -13,7 +13,7 @@ from functools import partial
 
 from mlnb.notebook.mutation import changed_by_call, changed_in, root
 from mlnb.notebook.namespace import Namespace
-from mlnb.notebook.scopes import Body, body_of
+from mlnb.notebook.scopes import IN_CLASSES, Body, body_of
 from mlnb.notebook.state import CellRecord, State
 from mlnb.notebook.syntax import MAYBE, is_magic_call
 
@@ -214,7 +214,7 @@ class Flow:
         names = self.names
         self._walk(node.decorator_list)
         hidden, functions, record = names.hidden, dict(names.functions), names.record
-        names.hidden = hidden | _type_names(node)
+        names.hidden = hidden | _type_names(node) | IN_CLASSES
         self._walk([*node.bases, *node.keywords])
         names.record = CellRecord(bound=dict(record.bound))
         self._branch(partial(self._walk, node.body))

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 
 from mlnb.notebook.mutation import changed_in
 
+IN_CLASSES = frozenset({"__class__", "__module__", "__qualname__"})
+"""Names that the body of a class or its methods have of their own."""
+
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
 
 
@@ -73,7 +76,8 @@ def _global_symbols(node: Definition) -> Iterator[symtable.Symbol]:
     while tables:
         table = tables.pop()
         tables.extend(table.get_children())
-        yield from (s for s in table.get_symbols() if s.is_global() and s.get_name().isidentifier())
+        names = (symbol for symbol in table.get_symbols() if symbol.get_name().isidentifier())
+        yield from (symbol for symbol in names if symbol.is_global() and symbol.get_name() not in IN_CLASSES)
 
 
 def _bare(node: Definition) -> ast.AST:

@@ -6,8 +6,9 @@ black alike. It holds no script and loads nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 
 from mlnb.notebook.spelling import numbered
@@ -17,7 +18,8 @@ from mlnb.pipeline.layout import Box, Layout, place
 
 _MARGIN = 16.0
 _GAP = 28.0
-_LAYER_GAP = 58.0
+_LAYER_GAP = 72.0
+_PORT_GAP = 22.0
 _LINE = 16.0
 _PADDING = 9.0
 _CHARACTER = 7.3
@@ -108,17 +110,37 @@ def _edges(pipeline: Pipeline) -> dict[tuple[str, str], tuple[str, ...]]:
 
 def _edge_parts(nodes: Sequence[_Node], edges: dict[tuple[str, str], tuple[str, ...]], layout: Layout) -> Iterator[str]:
     """Yield all lines first and all labels then, so that no line crosses a label."""
-    heights = {node.name: node.box.height for node in nodes}
+    boxes = {node.name: node.box for node in nodes}
+    starts, ends = _ports(boxes, edges, layout)
     labels: list[str] = []
     taken: list[tuple[float, float, float]] = []
     for (giver, taker), names in edges.items():
         points = [*layout.paths[giver, taker]]
-        points[0] = (points[0][0], points[0][1] + heights[giver] / 2)
-        points[-1] = (points[-1][0], points[-1][1] - heights[taker] / 2 - 1)
+        points[0] = (starts[giver, taker], points[0][1] + boxes[giver].height / 2)
+        points[-1] = (ends[giver, taker], points[-1][1] - boxes[taker].height / 2 - 1)
         yield f'<path class="edge" marker-end="url(#mlnb-arrow)" d="{_curve(points)}"/>'
         if names:
             labels.append(_label(names, points, taken))
     yield from labels
+
+
+def _ports(
+    boxes: Mapping[str, Box], edges: Iterable[tuple[str, str]], layout: Layout
+) -> tuple[Mapping[tuple[str, str], float], Mapping[tuple[str, str], float]]:
+    """Return where edges leave and enter their boxes: side by side, in the order of where they go and come from."""
+    sides: tuple[dict[tuple[str, str], float], dict[tuple[str, str], float]] = ({}, {})
+    for side, found in enumerate(sides):
+        near, far = (0, 1) if side == 0 else (-1, -2)
+        for name, box in boxes.items():
+            own = sorted((edge for edge in edges if edge[side] == name), key=partial(_x_at, layout, far))
+            step = min(_PORT_GAP, box.width / (len(own) + 1))
+            for number, edge in enumerate(own):
+                found[edge] = layout.paths[edge][near][0] + (number - (len(own) - 1) / 2) * step
+    return sides
+
+
+def _x_at(layout: Layout, point: int, edge: tuple[str, str]) -> float:
+    return layout.paths[edge][point][0]
 
 
 def _curve(points: Sequence[tuple[float, float]]) -> str:

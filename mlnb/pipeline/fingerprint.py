@@ -17,9 +17,9 @@ from pathlib import Path
 
 from mlnb.pipeline.files_read import digests_of_files
 from mlnb.pipeline.graph import Json, Pipeline, Stage
-from mlnb.pipeline.ground import Ground, prologue
+from mlnb.pipeline.ground import prologue
 from mlnb.pipeline.modules import module_folders, trace_imports, tree_digest
-from mlnb.pipeline.setup import names_in, tree_of
+from mlnb.pipeline.setup import names_in, needed, pieces, tree_of
 
 FORMAT = 1
 _ROOT_SIGNS = (".mlnb", ".git", "pyproject.toml")
@@ -69,8 +69,8 @@ def fingerprint(
     notebook = pipeline.document.path
     root = root or project_root(notebook)
     code: list[ast.AST] = [tree_of(cell) for cell in stage.cells]
-    ground = _ground(pipeline)
-    setup: list[ast.AST] = [piece.node for piece in ground.pieces_for(names_in(code))]
+    before = pieces(prologue(pipeline.parameter_cells, pipeline.setup))
+    setup: list[ast.AST] = [piece.node for piece in needed(before, names_in(code))]
     borrowed: list[ast.AST] = [ast.parse(line) for line in stage.imports]
     everything = [*setup, *borrowed, *code]
     imports = trace_imports(everything, module_folders(notebook, root), root)
@@ -101,10 +101,6 @@ def project_root(notebook: Path) -> Path:
         if any((folder / sign).exists() for sign in _ROOT_SIGNS):
             return folder
     return notebook.parent
-
-
-def _ground(pipeline: Pipeline) -> Ground:
-    return Ground(pipeline.parameters, prologue(pipeline.parameter_cells, pipeline.setup))
 
 
 def _declares(node: ast.AST, pipeline: Pipeline) -> bool:

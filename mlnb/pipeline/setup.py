@@ -85,7 +85,7 @@ def pieces(cells: tuple[Cell, ...]) -> tuple[Piece, ...]:
 def needed(setup: Sequence[Piece], names: Iterable[str], *, effects: bool = True) -> tuple[Piece, ...]:
     """Return, in order, the pieces that bind `names`, those they use in turn, and (`effects`) what always counts."""
     wanted = set(names)
-    chosen = {id(piece) for piece in setup if effects and piece.effect}
+    chosen = {id(piece) for piece in setup if piece.effect and (effects or _is_future(piece.node))}
     wanted.update(name for piece in setup if id(piece) in chosen for name in piece.uses)
     grown = True
     while grown:
@@ -224,9 +224,9 @@ def _dotted(node: ast.expr) -> list[str]:
 def _defines(node: ast.stmt) -> bool:
     """Say whether a statement only defines: then it counts where one of its names is used, and nowhere else."""
     match node:
-        case ast.ImportFrom(module="__future__"):
-            return False
-        case ast.Import() | ast.ImportFrom() | ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+        case ast.ImportFrom():
+            return not _is_future(node)
+        case ast.Import() | ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             return True
         case ast.Assign(targets=targets, value=value):
             return all(map(_plain_target, targets)) and not _calls(value)
@@ -240,6 +240,11 @@ def _defines(node: ast.stmt) -> bool:
         case ast.Expr(value=value):
             return isinstance(value, ast.Constant)
     return isinstance(node, ast.Pass)
+
+
+def _is_future(node: ast.stmt) -> bool:
+    """Say whether a statement changes how everything below it is compiled."""
+    return isinstance(node, ast.ImportFrom) and node.module == "__future__"
 
 
 def _calls(value: ast.expr) -> bool:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import psutil
@@ -204,3 +205,32 @@ def test_a_gate_that_fails_leaves_the_alias_where_it_was(project: Path) -> None:
     refused = mlnb(project, "promote", "wine/1", "production", code=3)
     assert "below the limit 1.1" in refused["error"]["problem"]
     assert "gate-failed" in [row["action"] for row in mlnb(project, "audit", "log")]
+
+
+HOOK = '''
+import pandas as pd
+
+
+def preprocess(rows: pd.DataFrame):
+    return rows.rename(columns={"alcohol_percent": "alcohol"})
+'''
+
+
+def test_a_hook_prepares_raw_rows_and_a_wrong_row_is_named(project: Path) -> None:
+    document = json.loads((project / "wine.ipynb").read_text("utf-8"))
+    cells = document["cells"]
+    cells[6]["source"] += '\nraw = sample.rename(columns={"alcohol": "alcohol_percent"})'
+    cells[8]["source"] = cells[8]["source"].replace("--sample sample", "--sample raw") + HOOK
+    (project / "wine.ipynb").write_text(json.dumps(document), "utf-8")
+    [shipment] = mlnb(project, "deploy", "wine.ipynb")
+    assert shipment["evidence"]["skew_flips"] == 0
+    rows, wanted = expected(1.0)
+    raw = [{"alcohol_percent": row["alcohol"], **{k: v for k, v in row.items() if k != "alcohol"}} for row in rows]
+    url = shipment["deployment"]["url"]
+    assert post(f"{url}/predict", {"rows": raw})["predictions"] == wanted
+    assert mlnb(project, "predict", "wine@staging", "--rows", json.dumps({"rows": raw[:3]}))["predictions"] == wanted[:3]
+    with pytest.raises(HTTPError) as refused:
+        post(f"{url}/predict", {"rows": [{**raw[0], "alcohol_percent": "strong"}]})
+    with refused.value as answer:
+        assert answer.code == 422
+        assert "alcohol_percent" in " ".join(json.load(answer)["error"]["faults"])

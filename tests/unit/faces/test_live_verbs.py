@@ -82,10 +82,10 @@ def test_cells_that_are_not_saved_are_refused_by_name(live, write_notebook):
 
 def test_a_refusal_is_two_sentences_and_an_error(live, write_notebook):
     kernel = live(write_notebook(*SMALL))
-    shown = kernel.run("%mlnb run -p sise=5")
+    shown = kernel.run("%mlnb run -p saiz=5")
     assert shown.status == "error"
     text = "".join(shown.error["traceback"])
-    assert "sise" in text and "size" in text and "Traceback" not in text
+    assert "saiz" in text and "size" in text and "Traceback" not in text
     assert kernel.run("%mlnb models show delays/1").error["ename"] == "RegistryError"
 
 

@@ -127,6 +127,7 @@ def test_the_analysis_takes_for_certain_only_what_some_run_reads(program: str) -
         ("print(__name__, _, In, get_ipython, display)", set(), set(), set()),
         ("print(__file__)", {"__file__"}, set(), set()),
         ("from helpers import *", set(), set(), set()),
+        ("class A(B):\n    name = __qualname__\n    def m(self):\n        super().m(__class__)", {"B"}, set(), {"A"}),
     ],
 )
 def test_certain_and_optional_inputs_are_told_apart(

@@ -115,7 +115,7 @@ def test_boxes_never_overlap_and_edges_always_lead_down(graph: tuple[int, list[t
     assert set(layout.centres) == {str(number) for number in range(count)}
     for one in boxes:
         x, y = layout.centres[one.name]
-        assert -1e-6 <= x - one.width / 2
+        assert x - one.width / 2 >= -1e-6
         assert x + one.width / 2 <= layout.width + 1e-6
         assert 15 - 1e-6 <= y <= layout.height - 15 + 1e-6
         for other in boxes:
