@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 COUNT ?= 1
+WORKERS ?= 2
 export UV_PYTHON := $(BIN)/python
 export UV_LINK_MODE ?= hardlink
 ifdef PIP_INDEX_URL
@@ -23,14 +24,14 @@ lab: $(VENV)/.runtime ## open JupyterLab on the example
 	$(BIN)/jupyter lab example_notebooks/01_first_pipeline.ipynb
 
 test: $(VENV)/.dev lint ## all checks and all tests (bounded samples)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/codespell mlnb tests templates labextension/src README.md CHANGELOG.md
+	$(BIN)/codespell mlnb templates labextension/src README.md CHANGELOG.md
 	$(BIN)/vulture
 	$(BIN)/deptry .
 

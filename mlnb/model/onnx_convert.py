@@ -16,6 +16,7 @@ from mlnb.model.signature import Column
 def faults() -> tuple[type[Exception], ...]:
     """Return what skl2onnx, onnx and onnxruntime raise where they cannot convert, write or load a model."""
     from onnx.checker import ValidationError
+
     state = load_onnxruntime().capi.onnxruntime_pybind11_state
 
     names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException")

@@ -128,7 +128,7 @@ def _files(name: str, folders: Sequence[Path]) -> list[tuple[Path, Path]]:
 
 
 @cache
-def _normalised(path: Path, modified_ns: int, size: int) -> tuple[ast.Module | None, str]:
+def _normalised(path: Path, _modified_ns: int, _size: int) -> tuple[ast.Module | None, str]:
     content = path.read_bytes()
     try:
         tree = ast.parse(content)
@@ -154,12 +154,21 @@ def _distributions(names: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 @cache
 def _distribution(name: str) -> tuple[str, str]:
-    for guess in (_KNOWN.get(name, name), *_all().get(name, ())):
-        try:
-            return guess, version(guess)
-        except PackageNotFoundError:
-            continue
+    guess = _KNOWN.get(name, name)
+    found = _version(guess)
+    if found:
+        return guess, found
+    for guess in _all().get(name, ()):
+        if found := _version(guess):
+            return guess, found
     return name, "not installed"
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return ""
 
 
 @cache

@@ -24,8 +24,8 @@ from mlnb.pipeline.fingerprint import Key, fingerprint
 from mlnb.pipeline.graph import Json, Pipeline, Stage
 from mlnb.run import cache
 from mlnb.run.events import CellStarted, Notify, RunFinished, RunStarted, StageFinished, StageStarted
-from mlnb.run.notebooks import assemble
-from mlnb.run.record import RunRecord, StageRecord, with_stage
+from mlnb.run.notebooks import assemble, renumber
+from mlnb.run.record import CaseRecord, RunRecord, StageRecord, with_stage
 from mlnb.run.stage import StageTask, execute_stage, notebook_path
 from mlnb.run.surroundings import environment_lock, git_state, this_process
 from mlnb.settings import Settings
@@ -168,9 +168,10 @@ class _Run:
         return tuple(given[taken.giver, taken.name] for taken in stage.inputs)
 
     def _reused(self, hit: cache.CachedStage) -> tuple[StageRecord, Notebook]:
-        content = self._state.files.read(hit.notebook)
+        numbers = {cell.id: cell.number for cell in self._pipeline.document.cells if cell.id}
+        notebook, moved = renumber(json.loads(self._state.files.read(hit.notebook)), numbers)
         path = notebook_path(self._folder, self._pipeline, hit.stage)
-        write_bytes(path, content)
+        write_json(path, notebook)
         record = StageRecord(
             name=hit.stage,
             kind=hit.kind,
@@ -179,11 +180,11 @@ class _Run:
             seconds=hit.seconds,
             started_at=hit.started_at,
             artifacts=hit.artifacts,
-            cases=hit.cases,
+            cases=tuple(_moved_case(case, moved.get(case.cell, case.cell)) for case in hit.cases),
             notebook=str(path.relative_to(self._state.root)),
             warnings=hit.warnings,
         )
-        return record, json.loads(content)
+        return record, notebook
 
     def _executed(self, stage: Stage, key: Key, inputs: tuple[Artifact, ...]) -> tuple[StageRecord, Notebook]:
         run = self._record.id
@@ -217,6 +218,11 @@ class _Run:
 
     def _save(self) -> None:
         write_json(self._folder / "run.json", self._record.to_json())
+
+
+def _moved_case(case: CaseRecord, cell: int) -> CaseRecord:
+    name = f"cell {cell}" if case.name == f"cell {case.cell}" else case.name
+    return replace(case, cell=cell, name=name)
 
 
 def _wanted(pipeline: Pipeline, until: Sequence[str]) -> Sequence[Stage]:

@@ -67,6 +67,28 @@ def executed_cells(notebook: Json) -> list[ExecutedCell]:
     return found
 
 
+def renumber(notebook: Json, numbers: Mapping[str, int]) -> tuple[dict[str, object], dict[int, int]]:
+    """Return a stage's notebook with the cell numbers that its cells have now, and what became of each number.
+
+    A cached stage was executed when its cells may have stood elsewhere; they are known again by their ids.
+
+    Parameters
+    ----------
+    notebook : mapping
+        The executed stage.
+    numbers : mapping of str to int
+        The number of each cell of the source by its id.
+    """
+    moved: dict[int, int] = {}
+    renumbered = cast("dict[str, Any]", copy.deepcopy(dict(notebook)))
+    for cell in renumbered["cells"]:
+        origin = cell.get("metadata", {}).get("mlnb", {})
+        if origin.get("cell"):
+            moved[origin["cell"]] = numbers.get(origin.get("id", ""), origin["cell"])
+            origin["cell"] = moved[origin["cell"]]
+    return renumbered, moved
+
+
 def assemble(source: Json, stages: Iterable[Json], run: str) -> dict[str, object]:
     """Return the source notebook with the outputs of the executed stages, and none from elsewhere.
 

@@ -207,13 +207,13 @@ def test_a_gate_that_fails_leaves_the_alias_where_it_was(project: Path) -> None:
     assert "gate-failed" in [row["action"] for row in mlnb(project, "audit", "log")]
 
 
-HOOK = '''
+HOOK = """
 import pandas as pd
 
 
 def preprocess(rows: pd.DataFrame):
     return rows.rename(columns={"alcohol_percent": "alcohol"})
-'''
+"""
 
 
 def test_a_hook_prepares_raw_rows_and_a_wrong_row_is_named(project: Path) -> None:
@@ -228,7 +228,9 @@ def test_a_hook_prepares_raw_rows_and_a_wrong_row_is_named(project: Path) -> Non
     raw = [{"alcohol_percent": row["alcohol"], **{k: v for k, v in row.items() if k != "alcohol"}} for row in rows]
     url = shipment["deployment"]["url"]
     assert post(f"{url}/predict", {"rows": raw})["predictions"] == wanted
-    assert mlnb(project, "predict", "wine@staging", "--rows", json.dumps({"rows": raw[:3]}))["predictions"] == wanted[:3]
+    assert (
+        mlnb(project, "predict", "wine@staging", "--rows", json.dumps({"rows": raw[:3]}))["predictions"] == wanted[:3]
+    )
     with pytest.raises(HTTPError) as refused:
         post(f"{url}/predict", {"rows": [{**raw[0], "alcohol_percent": "strong"}]})
     with refused.value as answer:

@@ -123,6 +123,14 @@ def test_a_notebook_runs_then_reuses_everything_then_only_what_changed(run: Runn
     assert second.stage("test-train").cases == first.stage("test-train").cases
     assert printed(run.state.runs / second.id / "nb.ipynb") == printed(folder / "nb.ipynb")
 
+    document = json.loads(path.read_bytes())
+    note = {**document["cells"][3], "id": "note"}
+    path.write_text(json.dumps({**document, "cells": [note, *document["cells"]]}))
+    moved = run(path)
+    assert set(states(moved).values()) == {"cached"}
+    assert printed(run.state.runs / moved.id / "nb.ipynb") == ["", *printed(folder / "nb.ipynb")]
+    assert {(case.name, case.cell) for case in moved.stage("test-train").cases} == {("cell 8", 8), ("test_mean", 8)}
+
     changed = list(CHAIN)
     changed[4] += "  # a comment"
     changed[5] += "\nauc = auc + 0.0"

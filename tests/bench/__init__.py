@@ -1,0 +1,1 @@
+"""Measured claims: mlnb and its peers, side by side in one run on one machine."""

@@ -1,0 +1,135 @@
+"""One pipeline of five small stages, run by mlnb and by bare papermill.
+
+papermill once per stage means what people write by hand: five notebooks, each with its imports, that hand values over
+in files. All in one kernel is the floor: one notebook, no isolation, nothing kept between runs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench.cost import Cost, medians
+from tests.bench.notebook import write_notebook
+from tests.bench.place import Place
+from tests.bench.table import Table, ratio
+
+_IMPORTS = """\
+from pathlib import Path
+import pandas as pd
+from sklearn.datasets import make_classification
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    name: str
+    takes: tuple[str, ...]
+    gives: tuple[str, ...]
+    source: str
+
+
+_STEPS = (
+    _Step(
+        "load",
+        (),
+        ("table",),
+        "X, y = make_classification(2000, 12, random_state=0)\n"
+        'table = pd.DataFrame(X, columns=[f"x{i}" for i in range(12)]).assign(label=y)',
+    ),
+    _Step("clean", ("table",), ("clean",), 'clean = table[table["x0"].abs() < 3].reset_index(drop=True)'),
+    _Step("split", ("clean",), ("fitted_to", "held"), "fitted_to, held = train_test_split(clean, random_state=0)"),
+    _Step(
+        "train",
+        ("fitted_to",),
+        ("model",),
+        "model = make_pipeline(StandardScaler(), LogisticRegression())\n"
+        'model.fit(fitted_to.drop(columns="label"), fitted_to["label"])',
+    ),
+    _Step(
+        "evaluate",
+        ("model", "held"),
+        ("auc",),
+        'auc = float(roc_auc_score(held["label"], model.predict_proba(held.drop(columns="label"))[:, 1]))\n'
+        'Path("auc.txt").write_text(repr(auc))',
+    ),
+)
+_COLD, _NOTHING = "mlnb run, cold", "mlnb run, nothing to do"
+
+
+def bench(place: Place) -> Table:
+    """Measure; every repetition of a cold run has a folder of its own."""
+    numbers = itertools.count()
+    heard: list[str] = []
+    projects: list[Path] = []
+
+    def fresh(run: Callable[[Path], Cost]) -> Callable[[], Cost]:
+        def measured() -> Cost:
+            folder = place.make(f"run-{next(numbers)}")
+            cost = run(folder)
+            heard.append((folder / "auc.txt").read_text("utf-8"))
+            return cost
+
+        return measured
+
+    def cold(folder: Path) -> Cost:
+        projects.append(folder)
+        (folder / "pyproject.toml").write_text("[tool.mlnb]\n", "utf-8")
+        stages = [f"%%stage {step.name}\n{step.source}" for step in _STEPS]
+        write_notebook(folder / "steps.ipynb", [_IMPORTS, *stages])
+        return _run(place, folder)
+
+    def each(folder: Path) -> Cost:
+        return sum((_papermill(place, folder, step.name, _hand_over(step)) for step in _STEPS), Cost(0, 0))
+
+    costs = medians(
+        place.count,
+        {
+            _COLD: fresh(cold),
+            _NOTHING: lambda: _run(place, projects[-1]),
+            "papermill, once per stage": fresh(each),
+            "papermill, all in one kernel": fresh(
+                lambda folder: _papermill(place, folder, "all", [_IMPORTS, *(step.source for step in _STEPS)])
+            ),
+        },
+    )
+    states = _states(place, projects[-1])
+    if len(set(heard)) != 1 or states != {"cached"}:
+        raise RuntimeError(f"The contestants did not do the same work: {heard}, {states}.")
+    ours = costs[_COLD].cpu_s
+    rows = [[name, f"{c.cpu_s:.2f}", f"{c.wall_s:.2f}", ratio(c.cpu_s, ours)] for name, c in costs.items()]
+    return Table(
+        f"run: five stages with pandas and scikit-learn, 2,000 rows (medians of {place.count})",
+        ["contestant", "CPU s", "wall s", "CPU, times a cold mlnb run"],
+        rows,
+        [
+            f"Every contestant found the same auc, {float(heard[0]):.4f}; the last mlnb run took all stages from its cache."
+        ],
+    )
+
+
+def _run(place: Place, folder: Path) -> Cost:
+    return place.spend(sys.executable, "-m", "mlnb", "run", "steps.ipynb", cwd=folder)
+
+
+def _states(place: Place, folder: Path) -> set[str]:
+    return {stage["state"] for stage in place.mlnb(folder, "run", "steps.ipynb")["stages"]}
+
+
+def _papermill(place: Place, folder: Path, name: str, sources: list[str]) -> Cost:
+    notebook = write_notebook(folder / f"{name}.ipynb", sources)
+    papermill = Path(sys.executable).parent / "papermill"
+    return place.spend(papermill, notebook.name, f"{name}.out.ipynb", cwd=folder)
+
+
+def _hand_over(step: _Step) -> list[str]:
+    takes = [f'{name} = joblib.load("{name}.joblib")' for name in step.takes]
+    gives = [f'joblib.dump({name}, "{name}.joblib")' for name in step.gives]
+    return ["\n".join([_IMPORTS, "import joblib", *takes]), step.source, "\n".join(gives)]
