@@ -24,7 +24,7 @@ lab: $(VENV)/.runtime ## open JupyterLab on the example
 	$(BIN)/jupyter lab example_notebooks/01_first_pipeline.ipynb
 
 test: $(VENV)/.dev lint ## all checks and all tests (bounded samples)
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist=loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

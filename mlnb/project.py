@@ -49,12 +49,29 @@ class Project:
         """Return the project of a notebook or folder.
 
         That is the nearest folder above with ``.mlnb`` or a pyproject.toml that has ``[tool.mlnb]``; else the
-        notebook's own folder, else `start`, which is the working directory where it is not given.
+        notebook's own folder.
+
+        Parameters
+        ----------
+        start : Path
+            Where to begin, where no notebook is given; the working directory if nothing is.
+        notebook : Path
+            A notebook of the project.
+
+        Raises
+        ------
+        UsageError
+            If no notebook is given and there is no project at or above `start`.
         """
         first = notebook.resolve().parent if notebook is not None else (start or Path.cwd()).resolve()
         for folder in (first, *first.parents):
             if (folder / ".mlnb" / "format.json").is_file() or _is_project(folder / "pyproject.toml"):
                 return cls(folder)
+        if notebook is None:
+            raise UsageError(
+                f"There is no mlnb project at or above {first}.",
+                "Run a notebook there first (mlnb run NOTEBOOK), or name the project: --project DIR.",
+            )
         return cls(first)
 
     @cached_property

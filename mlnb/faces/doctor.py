@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlnb.errors import MlnbError
+from mlnb.errors import MlnbError, UsageError
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -105,7 +105,11 @@ def _project(folder: Path | None) -> Iterator[Check]:
     from mlnb.project import Project
 
     try:
-        project = Project(folder) if folder else Project.find()
+        try:
+            project = Project(folder) if folder else Project.find()
+        except UsageError:
+            yield Check("state", True, f"{Path.cwd()} is in no project yet; the first run makes one")
+            return
         if not (project.root / ".mlnb").is_dir():
             yield Check("state", True, f"{project.root} has none yet; the first run makes it")
             return

@@ -27,11 +27,12 @@ class Session:
         options.intra_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(os.environ["ONNX"], options, ["CPUExecutionProvider"])
         self._inputs = [(given.name, DTYPES[given.type]) for given in self._session.get_inputs()]
+        self._probabilities = self._session.get_outputs()[-1].name
 
     def score(self, columns: dict[str, list]) -> list[float]:
         """Return the probability of being late for each row."""
         feed = {name: np.asarray(columns[name], dtype).reshape(-1, 1) for name, dtype in self._inputs}
-        return self._session.run(["probabilities"], feed)[0][:, 1].tolist()
+        return self._session.run([self._probabilities], feed)[0][:, 1].tolist()
 
 
 @bentoml.service(workers=1)

@@ -1,4 +1,7 @@
-"""The example in a real JupyterLab: the button runs it, its cells deploy and promote it, and the alias moves."""
+"""The example in a real JupyterLab: the button runs it, its cells deploy, promote and watch it, and the alias moves.
+
+`tests/road/test_wheel.py` runs it from the installed wheel; by hand: ``pytest tests/e2e/first_pipeline.py``.
+"""
 
 from __future__ import annotations
 
@@ -61,3 +64,13 @@ def test_the_example_runs_deploys_and_is_promoted_by_a_click(server, open_notebo
     assert mlnb("models", "show", "delays@production", folder=server.root)["ref"] == "delays/1"
     (service,) = mlnb("services", "list", folder=server.root)
     assert service["aliases"]["production"] == "delays/1"
+
+    for start in ("late_minutes", "from importlib", "NUMERIC =", "%%stage prepare", "%%stage split"):
+        notebook.execute(start)
+    replayed = notebook.execute("import json", timeout_s=400)
+    expect(replayed).to_contain_text("6236 flights answered by delays/1")
+    watched = notebook.execute("%mlnb monitor delays", timeout_s=120)
+    expect(watched.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=120_000)
+    expect(watched).to_contain_text("temp drifted")
+    watched.scroll_into_view_if_needed()
+    notebook.picture("05-watched")
