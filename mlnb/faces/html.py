@@ -76,9 +76,10 @@ def show_cases(outcomes: Sequence[tuple[str, str]]) -> None:
 def _row(row: Row, *, timed: bool = True) -> str:
     colour = _COLOURS.get(row.state, "inherit")
     seconds = seconds_text(row.elapsed_s) if timed and row.state in {"running", "done", "failed"} else ""
-    cell = '<td style="text-align:left;padding:1px 12px 1px 0;background:none">'
+    cell = '<td style="text-align:left;padding:1px 12px 1px 0;background:none;white-space:nowrap">'
+    note = f'<td style="text-align:left;padding:1px 0;background:none">{escape(row.note)}</td>'
     return (
         f'<tr data-state="{escape(row.state)}" style="background:none">'
         f'<td style="color:{colour};padding:1px 8px 1px 0;background:none">{SIGNS.get(row.state, "?")}</td>'
-        f"{cell}{escape(row.name)}</td>{cell}{escape(row.state)}</td>{cell}{seconds}</td>{cell}{escape(row.note)}</td></tr>"
+        f"{cell}{escape(row.name)}</td>{cell}{escape(row.state)}</td>{cell}{seconds}</td>{note}</tr>"
     )

@@ -90,7 +90,7 @@ class Promote(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets is untyped
     def _act(self, verb: Callable[[], Promotion]) -> None:
         self.button.disabled = self.back.disabled = True
         try:
-            told = " ".join(view.promotion_lines(verb()))
+            told = next(iter(view.promotion_lines(verb())))
             colour = "#2e7d32"
         except MlnbError as error:
             told, colour = f"{error.problem} {error.remedy}", "#c62828"

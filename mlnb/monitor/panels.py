@@ -15,7 +15,7 @@ from mlnb.monitor.bars import Bars
 from mlnb.monitor.report import Column, Report
 from mlnb.monitor.span import instant
 from mlnb.monitor.text import number, shortened
-from mlnb.monitor.trend import Period, drift_over
+from mlnb.monitor.trend import Period, evident_drift_over
 
 SHOWN = 15
 """Features that the ranking and the heat map have room for."""
@@ -93,9 +93,9 @@ def distribution_axis(bars: Bars) -> dict[str, object]:
 
 
 def over_time(report: Report, parts: Sequence[Period], place: tuple[float, float]) -> list[go.Heatmap]:
-    """Return the heat map of drift by feature and period; `place` is its part of the figure's height."""
+    """Return the heat map of drift by feature and period, blank within chance; `place` is its part of the height."""
     columns = report.features[:SHOWN][::-1]
-    rows = [[_round(value) for value in drift_over(column, parts)] for column in columns]
+    rows = [[_round(value) for value in evident_drift_over(column, parts)] for column in columns]
     highest = max((value for row in rows for value in row if value is not None), default=0.0)
     return [
         go.Heatmap(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mlnb.monitor import distance
@@ -45,11 +45,25 @@ def periods(report: Report, limit: int) -> tuple[Period, ...]:
 
 def drift_over(column: Column, parts: Sequence[Period]) -> tuple[float, ...]:
     """Return a column's Jensen-Shannon distance in each period, ``nan`` where it is empty."""
+    return tuple(drift for drift, _ in _compared(column, parts))
+
+
+def evident_drift_over(column: Column, parts: Sequence[Period]) -> tuple[float, ...]:
+    """Return the distances that are above what sampling alone would give, ``nan`` for the others.
+
+    A period of three rows is far from any reference, and says nothing.
+    """
+    return tuple(drift if drift > chance else math.nan for drift, chance in _compared(column, parts))
+
+
+def _compared(column: Column, parts: Sequence[Period]) -> Iterator[tuple[float, float]]:
     if all(len(part.places) == 1 for part in parts):
-        return column.trend
+        yield from zip(column.trend, column.chance, strict=True)
+        return
     tallies = [_total([column.tallies[i] for i in part.places]) for part in parts]
     reference, current = cells(column.feature, tallies)
-    return tuple(distance.jensen_shannon(reference, row) for row in current)
+    for row in current:
+        yield distance.jensen_shannon(reference, row), distance.chance_level(reference, row)
 
 
 def _sum(windows: Sequence[Window]) -> Window:

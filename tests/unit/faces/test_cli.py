@@ -98,7 +98,8 @@ def test_wrong_usage_is_two_sentences_and_exit_code_2(mlnb, words):
     assert len(ran.err.strip().splitlines()) == 2
 
 
-def test_with_json_an_error_is_an_object_on_standard_output(mlnb):
+def test_with_json_an_error_is_an_object_on_standard_output(mlnb, tmp_path):
+    (tmp_path / "pyproject.toml").write_text("[tool.mlnb]\n", "utf-8")
     ran = mlnb("models", "show", "delays/1", "--json")
     error = ran.json()["error"]
     assert ran.code == 2 and ran.err == ""
@@ -243,8 +244,17 @@ def test_a_changed_audit_log_has_exit_code_1(mlnb, registered):
     assert ran.json()["first_bad"] == 2
 
 
+def test_looking_for_a_project_makes_none(mlnb, tmp_path):
+    ran = mlnb("runs", "list")
+    assert ran.code == 2
+    assert f"There is no mlnb project at or above {tmp_path}." in ran.err
+    assert "--project" in ran.err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("words", [("runs", "list"), ("models", "list"), ("services", "list"), ("audit", "log")])
-def test_an_empty_project_says_that_there_is_nothing(mlnb, words):
+def test_an_empty_project_says_that_there_is_nothing(mlnb, tmp_path, words):
+    (tmp_path / "pyproject.toml").write_text("[tool.mlnb]\n", "utf-8")
     ran = mlnb(*words)
     assert ran.code == 0 and len(ran.out.splitlines()) == 1
     assert mlnb(*words, "--json").json() == []
@@ -259,7 +269,8 @@ def test_an_empty_project_says_that_there_is_nothing(mlnb, words):
         ("models", "show", "no-such/1"),
     ],
 )
-def test_what_is_not_there_is_refused_by_name(mlnb, words):
+def test_what_is_not_there_is_refused_by_name(mlnb, tmp_path, words):
+    (tmp_path / "pyproject.toml").write_text("[tool.mlnb]\n", "utf-8")
     ran = mlnb(*words)
     assert ran.code == 2
     assert "no-such" in ran.err and "Traceback" not in ran.err
