@@ -15,9 +15,9 @@ from mlnb.faces.saved import notebook_of
 
 @pytest.fixture
 def nb(tmp_path: Path) -> Path:
-    (tmp_path / "work").mkdir()
-    (tmp_path / "work" / "nb.ipynb").write_text("{}")
-    return tmp_path / "work" / "nb.ipynb"
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "nb.ipynb").write_text("{}")
+    return tmp_path / "folder" / "nb.ipynb"
 
 
 def test_vs_code_says_it_in_the_namespace(nb, tmp_path):
@@ -25,7 +25,7 @@ def test_vs_code_says_it_in_the_namespace(nb, tmp_path):
 
 
 def test_jupyter_says_it_absolutely_or_relative_to_a_root_that_only_it_knows(nb):
-    for told in (str(nb), "work/nb.ipynb", "/work/nb.ipynb", "nb.ipynb"):
+    for told in (str(nb), "folder/nb.ipynb", "/folder/nb.ipynb", "nb.ipynb"):
         assert notebook_of({}, {"JPY_SESSION_NAME": told}, nb.parent) == nb
 
 
