@@ -86,6 +86,8 @@ def test_a_refusal_is_two_sentences_and_an_error(live, write_notebook):
     assert shown.status == "error"
     text = "".join(shown.error["traceback"])
     assert "saiz" in text and "size" in text and "Traceback" not in text
+    assert kernel.run("%mlnb models show delays/1").error["ename"] == "UsageError"  # nothing was run here yet
+    kernel.run("%mlnb run")
     assert kernel.run("%mlnb models show delays/1").error["ename"] == "RegistryError"
 
 

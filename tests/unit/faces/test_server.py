@@ -283,6 +283,7 @@ def test_promoting_what_does_not_exist_is_refused_in_the_words_of_the_command(
     server: Server, api: httpx.Client
 ) -> None:
     path = server.write("none/promote.ipynb", *CELLS)
+    (server.root / "none" / "pyproject.toml").write_text("[tool.mlnb]\n", "utf-8")
     problem = refused(api.post("promote", json={"path": path, "ref": "delays/7", "alias": "production"}), 400)
     assert "delays" in problem
     assert api.get("versions", params={"path": path}).json() == []
