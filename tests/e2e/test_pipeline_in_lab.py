@@ -167,8 +167,10 @@ def test_a_run_outlives_a_reload_of_the_page_and_can_be_cancelled(server, open_n
 def test_the_palette_runs_the_pipeline_too(server, open_notebook):
     server.write("nb.ipynb", *CELLS)
     notebook = open_notebook("nb.ipynb")
+    notebook.wait_for_kernel()
     notebook.cell("rows = 20").locator(".cm-content").click()
-    notebook.page.keyboard.press("Control+Shift+C")
+    notebook.page.get_by_role("menuitem", name="View", exact=True).click()
+    notebook.page.get_by_role("menuitem", name="Activate Command Palette").click()
     notebook.page.get_by_role("listitem").filter(has_text="Run Pipeline").or_(
         notebook.page.locator('.lm-CommandPalette-item[data-command="mlnb:run-pipeline"]')
     ).first.click()

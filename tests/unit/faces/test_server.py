@@ -207,6 +207,7 @@ def test_a_plan_that_cannot_be_made_is_refused_with_its_cell(server: Server, api
 
 def test_a_notebook_runs_to_its_end_and_the_second_time_from_the_cache(server: Server, api: httpx.Client) -> None:
     path = server.write("sub/run.ipynb", *CELLS)
+    (server.root / "sub" / "pyproject.toml").write_text("[tool.mlnb]\n", "utf-8")  # no other test's cache
     before = (server.root / path).read_bytes()
     first = run(api, path)
     assert (first["state"], first["fault"]) == ("done", None)
