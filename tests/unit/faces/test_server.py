@@ -237,7 +237,9 @@ def test_an_unknown_parameter_is_refused(server: Server, api: httpx.Client) -> N
 
 
 def test_a_failing_stage_is_told_with_cell_and_line(server: Server, api: httpx.Client) -> None:
-    snapshot = run(api, server.write("failing.ipynb", *FAILING))
+    path = server.write("failing/nb.ipynb", *FAILING)
+    (server.root / "failing" / "pyproject.toml").write_text("[tool.mlnb]\n", "utf-8")  # no other test's cache
+    snapshot = run(api, path)
     fault = snapshot["fault"]
     assert states(snapshot) == {"load": "done", "total": "failed"}
     assert (fault["stage"], fault["cell"], fault["line"]) == ("total", 2, 3)  # type: ignore[index]
