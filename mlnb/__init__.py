@@ -22,10 +22,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mlnb.model.evaluate import evaluate
     from mlnb.project import Project
+    from mlnb.run.intermediate import report
+    from mlnb.run.secret import secret
 
 __version__ = "0.1.0"
-__all__ = ["Project", "__version__"]
+__all__ = ["Project", "__version__", "evaluate", "report", "secret"]
 
 
 def __getattr__(name: str) -> object:
@@ -33,6 +36,18 @@ def __getattr__(name: str) -> object:
         from mlnb.project import Project
 
         return Project
+    if name == "evaluate":
+        from mlnb.model.evaluate import evaluate
+
+        return evaluate
+    if name == "report":
+        from mlnb.run.intermediate import report
+
+        return report
+    if name == "secret":
+        from mlnb.run.secret import secret
+
+        return secret
     raise AttributeError(f"module 'mlnb' has no attribute {name!r}")
 
 

@@ -9,15 +9,18 @@ The tree::
     ├── PlanError              cell, stage, name: the marks or the code cannot become a pipeline
     │   └── MarkError          cell: a mark is misspelt or contradicts itself
     ├── SettingsError          key: [tool.mlnb] or an MLNB_* variable
+    ├── SecretError            name: a secret is missing, open to others, or trivial
     ├── PluginError            group, plugin: an entry point is missing or broken
     ├── StateError             path: the .mlnb folder
     │   ├── NewerFormatError   found, known: written by a newer mlnb
     │   ├── StorageError       path: full, read-only, not permitted
     │   ├── CorruptError       digest: bytes are not what was recorded
-    │   └── UntrustedError     digest, key: not signed by a key that this user trusts
+    │   ├── UntrustedError     digest, key: not signed by a key that this user trusts
+    │   └── RemoteError        address: a bucket or web address cannot be reached, or holds something else
     ├── RunError               exit_code 1
     │   ├── StageError         stage, cell, line, ename, evalue: the user's code failed
     │   ├── HandoffError       name, giver, taker: a value cannot be handed over
+    │   ├── PrunedError        a trial of a study was ended early, because others were better
     │   └── CancelledError     run: stopped by the user
     ├── ModelError             name: the value cannot become a model package
     │   ├── SignatureError     faults: rows do not fit the signature
@@ -103,6 +106,14 @@ class SettingsError(MlnbError):
         self.key = key
 
 
+class SecretError(MlnbError):
+    """A secret is missing, can be read by others, or is too short to be hidden."""
+
+    def __init__(self, problem: str, remedy: str, *, name: str) -> None:
+        super().__init__(problem, remedy)
+        self.name = name
+
+
 class PluginError(MlnbError):
     """An entry point is missing, or loading it failed."""
 
@@ -150,6 +161,14 @@ class UntrustedError(StateError):
         self.key = key
 
 
+class RemoteError(StateError):
+    """A bucket or web address cannot be reached or read; `address` is shown without credentials."""
+
+    def __init__(self, problem: str, remedy: str, *, address: str) -> None:
+        super().__init__(problem, remedy, path=address)
+        self.address = address
+
+
 class RunError(MlnbError):
     """A run did not finish."""
 
@@ -184,6 +203,10 @@ class HandoffError(RunError):
         self.name = name
         self.giver = giver
         self.taker = taker
+
+
+class PrunedError(RunError):
+    """A trial of a study was ended early, because others were better at the same step."""
 
 
 class CancelledError(RunError):

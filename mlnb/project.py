@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from mlnb import plugins
-from mlnb.errors import RunError, StageError, UsageError
+from mlnb.errors import UsageError
+from mlnb.run.options import DEFAULTS, RunOptions
 from mlnb.settings import Settings, read_settings
 from mlnb.store.folder import StateFolder
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from mlnb.service.target import Target
     from mlnb.ship import Notify, Shipment, Yard
     from mlnb.store.ledger import Ledger
+    from mlnb.tune.asked import Wish
+    from mlnb.tune.trial import TrialEvent, Tuning
 
 
 class Project:
@@ -82,7 +85,7 @@ class Project:
     @cached_property
     def state(self) -> StateFolder:
         """The ``.mlnb`` folder, made where it is missing."""
-        return StateFolder.open(self.root)
+        return StateFolder.open(self.root, self.settings.shared_cache)
 
     @cached_property
     def runs(self) -> Runs:
@@ -126,27 +129,27 @@ class Project:
 
     def run(
         self,
-        notebook: Path,
+        notebook: Path | None,
         assignments: Sequence[str] = (),
         file: Path | None = None,
         *,
+        options: RunOptions = DEFAULTS,
         notify: Notify | None = None,
-        force: bool = False,
     ) -> RunRecord:
         """Run the saved notebook; a failing stage is told by the record, not raised.
 
         Parameters
         ----------
         notebook : Path
-            The notebook.
+            The notebook; None where `options` resume a run.
         assignments : sequence of str
             Parameters as ``name=value``.
         file : Path
             Parameters from a YAML or JSON file; `assignments` win.
+        options : RunOptions
+            How; the default runs what has changed.
         notify : callable
             Told of each event while the run goes on.
-        force : bool
-            Run every stage, whether it changed or not.
 
         Raises
         ------
@@ -155,22 +158,57 @@ class Project:
         CancelledError
             If the user stopped it.
         """
-        return self._run(notebook, assignments, file, notify, force)
+        from mlnb.run.launch import Launch, launch
+
+        asked = Launch(notebook, assignments, file, options)
+        return launch(asked, self.state, self.settings, notify or _silent)
 
     def test(
+        self,
+        notebook: Path | None,
+        assignments: Sequence[str] = (),
+        file: Path | None = None,
+        *,
+        options: RunOptions = DEFAULTS,
+        notify: Notify | None = None,
+    ) -> RunRecord:
+        """Run the notebook's tests and the stages that they need; parameters and options as in `run`."""
+        from mlnb.run.launch import Launch, launch
+
+        asked = Launch(notebook, assignments, file, options, tests=True)
+        return launch(asked, self.state, self.settings, notify or _silent)
+
+    def reuse(
         self,
         notebook: Path,
         assignments: Sequence[str] = (),
         file: Path | None = None,
         *,
+        options: RunOptions = DEFAULTS,
         notify: Notify | None = None,
-        force: bool = False,
-    ) -> RunRecord:
-        """Run the notebook's tests and the stages that they need; parameters as in `run`."""
-        tests = tuple(stage.name for stage in self.plan(notebook).stages if stage.kind == "test")
-        if not tests:
-            raise UsageError(f"{notebook} has no tests.", "Mark a cell with %%test STAGE.")
-        return self._run(notebook, assignments, file, notify, force, until=tests)
+    ) -> RunRecord | None:
+        """Run the saved notebook if every stage comes from the cache, else do nothing and return None.
+
+        It starts no process and loads no library, so a live kernel can do it by itself; parameters as in `run`.
+        """
+        from mlnb.run.launch import Launch, relaunch
+
+        asked = Launch(notebook, assignments, file, options)
+        return relaunch(asked, self.state, self.settings, notify or _silent)
+
+    def tune(
+        self,
+        notebook: Path,
+        wish: Wish,
+        assignments: Sequence[str] = (),
+        file: Path | None = None,
+        *,
+        notify: Callable[[TrialEvent], None] | None = None,
+    ) -> Tuning:
+        """Search better parameters, see `mlnb.tune.launch.tune_notebook`; other parameters as in `run`."""
+        from mlnb.tune.launch import tune_notebook
+
+        return tune_notebook(notebook, wish, (assignments, file), self.state, self.settings, notify or _silent)
 
     def deploy(
         self,
@@ -181,6 +219,7 @@ class Project:
         *,
         to: str = "",
         port: int | None = None,
+        options: RunOptions = DEFAULTS,
         notify: Notify | None = None,
         reason: str = "",
         force: bool = False,
@@ -195,6 +234,8 @@ class Project:
             The alias, where not the marks' own.
         port : int
             Port of the service.
+        options : RunOptions
+            How the notebook is run.
         reason : str
             Why, where `force` is set.
         force : bool
@@ -207,24 +248,16 @@ class Project:
         ModelError, GateError, ServiceError
             See `mlnb.ship.ship`.
         """
-        from mlnb.ship import ship
+        from mlnb.ship import check_done, chosen, ship
 
-        pipeline = self.plan(notebook)
-        chosen = [deploy for deploy in pipeline.deploys if name in ("", deploy.name)]
-        if not chosen:
-            names = ", ".join(deploy.name for deploy in pipeline.deploys) or "none"
-            asked = f"no %%deploy {name}" if name else "no %%deploy cell"
-            raise UsageError(
-                f"{notebook} has {asked} (deploys: {names}).",
-                "Mark a cell: %%deploy NAME --model MODEL --sample SAMPLE.",
-            )
+        deploys = chosen(self.plan(notebook), name)
         if force and not reason:
             raise UsageError("Deploying by force needs a reason.", "Say why, for the audit log: --reason TEXT.")
-        record = self._run(notebook, assignments, file, notify, force=False)
-        _check_done(record)
+        record = self.run(notebook, assignments, file, options=options, notify=notify)
+        check_done(record)
         yard = self._yard(notify)
         return tuple(
-            ship(deploy, record, yard, to=to, port=port or 0, force=reason if force else "") for deploy in chosen
+            ship(deploy, record, yard, to=to, port=port or 0, force=reason if force else "") for deploy in deploys
         )
 
     def promote(self, ref: str, alias: str, *, reason: str = "", force: bool = False) -> Promotion:
@@ -279,29 +312,12 @@ class Project:
         MonitorError
             If nothing was logged, or the labels cannot be read.
         """
-        import json
         from datetime import UTC, datetime
 
-        from mlnb.monitor.labels import read_labels as read_label_file
-        from mlnb.monitor.reference import Reference
-        from mlnb.monitor.report import build_report
-        from mlnb.service.log_reader import read_labels, read_predictions
+        from mlnb.monitor.watch import watch
 
         version = self.models.get(f"{model}@{alias}")
-        reference = Reference.from_json(json.loads(self.state.files.read(version.files["reference.json"])))
-        folder = self.state.predictions / model
-        known = read_labels(folder)
-        if labels is not None:
-            known |= read_label_file(labels)
-        return build_report(
-            reference,
-            read_predictions(folder),
-            model=model,
-            version=version.number,
-            at=datetime.now(UTC),
-            span=span,
-            labels=known,
-        )
+        return watch(version, self.state, at=datetime.now(UTC), span=span, labels=labels)
 
     def predict(self, ref: str, rows: Sequence[Mapping[str, object]]) -> dict[str, object]:
         """Score rows with a version's own package, without a service.
@@ -349,22 +365,6 @@ class Project:
 
         return Yard(self.state, self.settings, self.models, self.audit, self.services, who(), notify or _silent)
 
-    def _run(
-        self,
-        notebook: Path,
-        assignments: Sequence[str],
-        file: Path | None,
-        notify: Notify | None,
-        force: bool,
-        until: tuple[str, ...] = (),
-    ) -> RunRecord:
-        from mlnb.pipeline.parameters import read_values
-        from mlnb.run.engine import run_pipeline
-
-        pipeline = self.plan(notebook)
-        values = read_values(pipeline.parameters, assignments, file)
-        return run_pipeline(pipeline, values, self.state, self.settings, notify or _silent, force=force, until=until)
-
 
 def who() -> str:
     """Return the name of the operating system's user."""
@@ -379,16 +379,6 @@ def _is_project(path: Path) -> bool:
         return path.is_file() and "[tool.mlnb" in path.read_text("utf-8")
     except (OSError, UnicodeDecodeError):
         return False
-
-
-def _check_done(record: RunRecord) -> None:
-    for stage in record.stages:
-        if stage.state == "failed" and stage.error is not None:
-            raise StageError(
-                stage.error.problem, stage.error.remedy, stage=stage.name, cell=stage.error.cell, line=stage.error.line
-            )
-    if record.state != "done":
-        raise RunError(f"The run {record.id} ended {record.state}.", f"See mlnb runs show {record.id}.")
 
 
 def _silent(event: object) -> None:

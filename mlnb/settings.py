@@ -21,7 +21,13 @@ class Settings:
     Attributes
     ----------
     executor : str
-        Entry point of ``mlnb.executors`` that runs the stages.
+        Where stages run: an entry point of ``mlnb.executors``, or an address whose scheme is one.
+    kernel : str
+        How kernels are made: ``fork``, ``pool`` or ``spawn``.
+    kernel_idle_s : int
+        Seconds that the process which forks kernels outlives its last user.
+    jobs : int
+        Stages that may run at once; 0 for as many as there are cores.
     target : str
         Entry point of ``mlnb.targets`` that runs the services.
     host : str
@@ -36,9 +42,20 @@ class Settings:
         Single-row requests behind the latency gates.
     max_rows : int
         Rows a service accepts in one request.
+    stale_warnings : str
+        ``on``, or ``off``: whether a live kernel says in one line which stages a cell has made stale.
+    shared_cache : str
+        Address of a cache that several machines share, such as ``s3://bucket/prefix``; credentials never in it.
+    secrets_folder : str
+        Folder of files, each named as the secret that it holds; relative to the project.
+    secrets_file : str
+        A dotenv file of secrets, for its owner's eyes only (0600); relative to the project.
     """
 
     executor: str = "local"
+    kernel: str = "fork"
+    kernel_idle_s: int = 0
+    jobs: int = 0
     target: str = "local"
     host: str = "127.0.0.1"
     port: int = 0
@@ -46,6 +63,10 @@ class Settings:
     parity_limit: float = 1e-4
     latency_requests: int = 200
     max_rows: int = 10_000
+    stale_warnings: str = "on"
+    shared_cache: str = ""
+    secrets_folder: str = "/run/secrets"
+    secrets_file: str = ""
 
 
 def read_settings(folder: Path, environ: Mapping[str, str]) -> Settings:

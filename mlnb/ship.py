@@ -16,13 +16,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlnb.errors import MlnbError, ServiceError
+from mlnb.errors import MlnbError, RunError, ServiceError, StageError, UsageError
+from mlnb.model.evaluation_codec import FILE as EVALUATIONS
+from mlnb.model.evaluation_codec import write_all
 from mlnb.registry.audit import Audit
 from mlnb.registry.gates import Verdict, judge, parse_gate
 from mlnb.registry.registry import Registry
 from mlnb.registry.version import Draft, Lineage, Promotion, Version
 from mlnb.run.record import RunRecord
-from mlnb.run.values import artifact_of, numbers
+from mlnb.run.values import artifact_of, evaluations, every_number, numbers
 from mlnb.service.bento import Bento, build_bento
 from mlnb.service.target import Deployment, Target
 from mlnb.settings import Settings
@@ -33,7 +35,7 @@ from mlnb.store.signing import verify
 
 if TYPE_CHECKING:
     from mlnb.model.scorer import Scorer
-    from mlnb.pipeline.graph import Deploy
+    from mlnb.pipeline.graph import Deploy, Pipeline
 
 Notify = Callable[[object], None]
 
@@ -132,6 +134,44 @@ class Yard:
     notify: Notify
 
 
+def chosen(pipeline: Pipeline, name: str) -> tuple[Deploy, ...]:
+    """Return the notebook's ``%%deploy`` marks of one model, or all of them where `name` is empty.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    """
+    found = tuple(deploy for deploy in pipeline.deploys if name in ("", deploy.name))
+    if not found:
+        names = ", ".join(deploy.name for deploy in pipeline.deploys) or "none"
+        asked = f"no %%deploy {name}" if name else "no %%deploy cell"
+        raise UsageError(
+            f"{pipeline.document.path} has {asked} (deploys: {names}).",
+            "Mark a cell: %%deploy NAME --model MODEL --sample SAMPLE.",
+        )
+    return found
+
+
+def check_done(record: RunRecord) -> None:
+    """Refuse to ship what a run that failed has left.
+
+    Raises
+    ------
+    StageError
+        If one of its stages failed.
+    RunError
+        If it did not end well for another reason.
+    """
+    for stage in record.stages:
+        if stage.state == "failed" and stage.error is not None:
+            raise StageError(
+                stage.error.problem, stage.error.remedy, stage=stage.name, cell=stage.error.cell, line=stage.error.line
+            )
+    if record.state != "done":
+        raise RunError(f"The run {record.id} ended {record.state}.", f"See mlnb runs show {record.id}.")
+
+
 def ship(deploy: Deploy, record: RunRecord, yard: Yard, *, to: str = "", port: int = 0, force: str = "") -> Shipment:
     """Make one ``%%deploy`` of a finished run true.
 
@@ -165,6 +205,7 @@ def ship(deploy: Deploy, record: RunRecord, yard: Yard, *, to: str = "", port: i
         bento = _package(version, alias, yard)
         say(bento.tag)
     evidence, measured = _evidence(version, bento, record, yard)
+    evidence |= _gated(deploy, record, yard)
     verdicts = _judge(deploy, version, evidence, yard)
     with _step(yard, version.model, "promote") as say:
         promotion = yard.registry.promote(
@@ -224,6 +265,9 @@ def _register(deploy: Deploy, record: RunRecord, yard: Yard) -> tuple[Version, b
                 parity_limit=yard.settings.parity_limit,
             )
             freeze_reference(package, rows, deploy.sample.name)
+            measured = evaluations(record, yard.state.files)
+            if measured:
+                write_all(package / EVALUATIONS, measured)
             files = {path.name: yard.state.files.put(path)[0] for path in sorted(package.iterdir())}
         draft = Draft(
             model=deploy.name,
@@ -309,6 +353,12 @@ def _evidence(version: Version, bento: Bento, record: RunRecord, yard: Yard) -> 
             say(f"{skew.rows} rows equal, p99 {measured['latency_p99_ms']:.1f} ms")
     parity = {f"parity_{name}": float(str(version.parity[name])) for name in ("max_abs", "flips")}
     return {**version.metrics, **numbers(record, yard.state.files), **parity, **measured}, fresh
+
+
+def _gated(deploy: Deploy, record: RunRecord, yard: Yard) -> dict[str, float]:
+    """Return those ends of intervals and numbers of slices that a gate names: evidence is what was looked at."""
+    known = every_number(record, yard.state.files)
+    return {name: known[name] for name in (parse_gate(text).metric for text in deploy.gates) if name in known}
 
 
 def _judge(deploy: Deploy, version: Version, evidence: Mapping[str, float], yard: Yard) -> tuple[Verdict, ...]:

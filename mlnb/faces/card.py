@@ -6,21 +6,34 @@ Only facts that were recorded; whatever needs judgement (intended use, ethics) h
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from mlnb.faces.view import lineage_lines, moment
+from mlnb.model.evaluation_view import markdown
 
 if TYPE_CHECKING:
+    from mlnb.model.evaluation import Evaluation
     from mlnb.registry.gates import Verdict
     from mlnb.registry.version import Version
 
 
-def card(version: Version, evidence: Mapping[str, float], verdicts: Sequence[Verdict]) -> str:
+def card(
+    version: Version,
+    evidence: Mapping[str, float],
+    verdicts: Sequence[Verdict],
+    evaluations: Mapping[str, Evaluation] = MappingProxyType({}),
+) -> str:
     """Return the card's text."""
-    return "\n".join(_lines(version, evidence, verdicts))
+    return "\n".join(_lines(version, evidence, verdicts, evaluations))
 
 
-def _lines(version: Version, evidence: Mapping[str, float], verdicts: Sequence[Verdict]) -> Iterator[str]:
+def _lines(
+    version: Version,
+    evidence: Mapping[str, float],
+    verdicts: Sequence[Verdict],
+    evaluations: Mapping[str, Evaluation],
+) -> Iterator[str]:
     task, exporter = version.signature.get("task", "model"), version.exporter
     yield f"# {version.ref}"
     yield f"\nA {task}, packaged as {exporter}, registered {moment(version.created_at)} by {version.created_by}."
@@ -29,6 +42,9 @@ def _lines(version: Version, evidence: Mapping[str, float], verdicts: Sequence[V
     yield from _table(
         ("number", "value"), ((name, f"{value:.6g}") for name, value in (evidence or version.metrics).items())
     )
+    for name, evaluation in evaluations.items():
+        yield f"\n## How well it does: `{name}`\n"
+        yield from markdown(evaluation)
     if verdicts:
         yield "\n## Gates\n"
         yield from (f"- {'passed' if verdict.passed else '**failed**'}: {verdict.sentence}" for verdict in verdicts)

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from mlnb.errors import MlnbError, StageError, UsageError
+from mlnb.faces.trail import Trail
+from mlnb.model.asked import ask
 
 CellState = Literal["running", "done", "failed"]
 _MARK = re.compile(r"%%(setup|stage|test)\b|#\|\s*(setup|stage|test)\b")
@@ -65,6 +67,11 @@ class ExecutedCell:
     state: CellState
 
     @property
+    def node(self) -> str:
+        """The stage, or ``test-`` of one, that the cell belongs to; "" for none."""
+        return {"stage": self.name, "test": f"test-{self.name}"}.get(self.kind, "")
+
+    @property
     def title(self) -> str:
         """How a person recognises the cell: its prompt and its first line."""
         first = next((line for line in self.source.splitlines() if line.strip()), "")
@@ -91,6 +98,7 @@ class MarkLine:
             return lines
         if _DEPLOY.match(lines[0]) and not "".join(lines[1:]):
             return [*lines, "\n"]  # IPython refuses a cell magic without a body, and a deploy needs none
+        ask(())
         if not _MARK.match(lines[0]):
             return lines
         from mlnb.notebook.marks import parse_mark
@@ -99,17 +107,28 @@ class MarkLine:
             mark = parse_mark("".join(lines))
         except MlnbError as error:
             raise shown(error) from None
+        ask(mark.options.get("slices", ()) if mark else ())
         body = (mark.body if mark else "".join(lines)).splitlines(keepends=True)
         first = next((n for n, line in enumerate(body) if line.strip() and not line.startswith("#")), 0)
         return body[first:] if body[first].startswith("%%") else body
 
 
 class ExecutedCells:
-    """What this kernel has executed since mlnb was loaded."""
+    """What this kernel has executed since mlnb was loaded.
 
-    def __init__(self, shell: Shell) -> None:
+    Attributes
+    ----------
+    trail : Trail
+        What followed from what.
+    warns : callable or None
+        Asked, when a cell has made stages stale, whether to say so; None never says so.
+    """
+
+    def __init__(self, shell: Shell, warns: Callable[[], bool] | None = None) -> None:
         self._shell = shell
         self._cells: dict[str, ExecutedCell] = {}
+        self.trail = Trail()
+        self.warns = warns
 
     def began(self, info: object) -> None:
         """Note a cell that is about to run (IPython's ``pre_run_cell``)."""
@@ -132,15 +151,26 @@ class ExecutedCells:
                 setattr(result, "error_in_exec", failure)  # noqa: B010  # IPython's result: so that Run All stops here
                 self._shell.showtraceback((type(failure), failure, None))
         state: CellState = "done" if getattr(result, "success", False) else "failed"
-        self._cells[_key(info)] = replace(cell, state=state)
+        self._cells[_key(info)] = ended = replace(cell, state=state)
+        if state == "done":
+            self._follow_up(_key(info), ended)
+
+    def _follow_up(self, key: str, cell: ExecutedCell) -> None:
+        """Note what the cell has read and given; say in one line which stages it has made stale."""
+        stale = self.trail.add(key, cell.source, cell.count, cell.node)
+        if stale and self.warns is not None and self.warns():
+            from mlnb.faces.html import show_hint
+
+            used = "it used" if len(stale) == 1 else "they used"
+            verb = "is" if len(stale) == 1 else "are"
+            show_hint(f"{', '.join(stale)} {verb} stale: {used} what this cell gave before. %mlnb verify --warn off")
 
     def states(self) -> dict[str, CellState]:
         """Return the state of each stage and test in this kernel; of several cells, the worst decides."""
         found: dict[str, CellState] = {}
         for cell in self._cells.values():
-            if cell.kind in {"stage", "test"}:
-                node = cell.name if cell.kind == "stage" else f"test-{cell.name}"
-                found[node] = max(found.get(node, "done"), cell.state, key=_RANK.__getitem__)
+            if cell.node:
+                found[cell.node] = max(found.get(cell.node, "done"), cell.state, key=_RANK.__getitem__)
         return found
 
     def unsaved(self, sources: Iterable[str], saved_at: float) -> tuple[ExecutedCell, ...]:
@@ -164,9 +194,9 @@ def refuse_unsaved(cells: ExecutedCells, notebook: Path) -> None:
     UsageError
         Naming the cells.
     """
-    from mlnb.notebook.document import read_document
+    from mlnb.notebook.document import as_sent, read_document
 
-    sources = [cell.source for cell in read_document(notebook).cells]
+    sources = [text for cell in read_document(notebook).cells for text in as_sent(cell)]
     unsaved = cells.unsaved(sources, notebook.stat().st_mtime)
     if unsaved:
         titles = "; ".join(cell.title for cell in unsaved)

@@ -15,10 +15,13 @@ import click
 
 from mlnb import __version__
 from mlnb.errors import MlnbError, StorageError, UsageError
+from mlnb.faces.annotate import annotate
 from mlnb.faces.groups import audit, models, runs, services
 from mlnb.faces.plain import fault
+from mlnb.faces.tune import tune
 from mlnb.faces.verb import stopped
 from mlnb.faces.verbs import deploy, doctor, monitor, plan, predict, promote, rollback, run, test
+from mlnb.faces.verify import verify
 
 _EPILOG = """\b
 Complete with TAB:
@@ -46,7 +49,8 @@ def root() -> None:
     """Turn an annotated Jupyter notebook into a tested, deployed, monitored pipeline."""
 
 
-for _verb in (plan, run, test, deploy, promote, rollback, predict, monitor, doctor, runs, models, services, audit):
+_VERBS = (plan, annotate, run, test, verify, tune, deploy, promote, rollback, predict, monitor, doctor)
+for _verb in (*_VERBS, runs, models, services, audit):
     root.add_command(_verb)
 
 

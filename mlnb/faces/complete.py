@@ -15,6 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from mlnb.errors import MlnbError
+from mlnb.notebook.suffixes import NOTEBOOKS
 
 if TYPE_CHECKING:
     from mlnb.registry.registry import Registry
@@ -23,12 +24,12 @@ _ALIASES = ("staging", "production", "challenger")
 
 
 def notebooks(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer notebooks, and folders to look for them in."""
+    """Offer notebooks, text notebooks among them, and folders to look for them in."""
     found = []
     for name in sorted(glob.glob(glob.escape(incomplete) + "*")):  # noqa: PTH207  # a prefix, not a folder
         if Path(name).is_dir():
             found.append(CompletionItem(name + "/"))
-        elif name.endswith(".ipynb"):
+        elif Path(name).suffix in NOTEBOOKS:
             found.append(CompletionItem(name))
     return found
 
@@ -46,6 +47,28 @@ def refs(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[C
 def aliases(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the aliases in use and the three that everybody uses."""
     return _matching(known_aliases(_folder(ctx)), incomplete)
+
+
+def run_ids(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the runs, the newest first, and the words for the newest two."""
+    folder = _runs(ctx)
+    ids = sorted((path.name for path in folder.iterdir() if path.is_dir()), reverse=True) if folder else []
+    return _matching(["last", "last~1", *ids] if ids else [], incomplete)
+
+
+def run_stages(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the stages of the run that has been typed before."""
+    from mlnb.run.runs import Runs
+    from mlnb.store.folder import StateFolder
+
+    folder = _runs(ctx)
+    if folder is None:
+        return []
+    try:
+        record = Runs(StateFolder.open(folder.parent.parent)).read(str(ctx.params.get("run") or "last"))
+    except (MlnbError, OSError):
+        return []
+    return _matching([stage.name for stage in record.stages], incomplete)
 
 
 def known_models(folder: Path | None) -> tuple[str, ...]:
@@ -82,6 +105,18 @@ def _registry(folder: Path | None) -> Registry | None:
 
     project = Project(folder) if folder else Project.find()
     return project.models if (project.root / ".mlnb" / "ledger.db").is_file() else None
+
+
+def _runs(ctx: click.Context) -> Path | None:
+    """Return the project's folder of runs, None where there is none: TAB must not make one."""
+    from mlnb.project import Project
+
+    try:
+        given = _folder(ctx)
+        folder = (Project(given) if given else Project.find()).root / ".mlnb" / "runs"
+    except (MlnbError, OSError):
+        return None
+    return folder if folder.is_dir() else None
 
 
 def _folder(ctx: click.Context) -> Path | None:

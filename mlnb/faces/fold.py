@@ -7,7 +7,13 @@ from collections.abc import Callable, Mapping
 
 from mlnb.faces.messages import API_VERSION, Fault, RunChange, RunSnapshot, RunState, StageState, StageStateName
 
-_STAGE_ENDS: dict[str, StageStateName] = {"done": "done", "cached": "cached", "failed": "failed", "skipped": "skipped"}
+_STAGE_ENDS: dict[str, StageStateName] = {
+    "done": "done",
+    "cached": "cached",
+    "failed": "failed",
+    "skipped": "skipped",
+    "cancelled": "cancelled",
+}
 
 
 class RunFold:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from mlnb.faces.complete import model_names, refs
+from mlnb.faces.complete import model_names, notebooks, refs, run_ids, run_stages
 from mlnb.faces.verb import Asked, Verb
+
+STATES = ("running", "done", "failed", "cancelled")
 
 
 class Things(click.Group):
@@ -21,41 +25,93 @@ class Things(click.Group):
 _service = click.argument("name", shell_complete=model_names)
 
 
+_run = click.argument("run", shell_complete=run_ids)
+
+
 @click.group(cls=Things)
 def runs() -> None:
-    """See what was run: list, show, logs."""
+    """See what was run: list, show, checkout, logs, diff, debug."""
 
 
 @runs.command("list")
+@click.option("--notebook", default="", metavar="NB", shell_complete=notebooks, help="Only runs of this notebook.")
+@click.option(
+    "--state", default="", type=click.Choice(["", *STATES]), metavar="STATE", help=f"Only {', '.join(STATES)}."
+)
+@click.option("-n", "limit", type=click.IntRange(1), default=None, metavar="N", help="Only the newest N.")
 @click.pass_obj
-def runs_list(asked: Asked) -> int:
+def runs_list(asked: Asked, notebook: str, state: str, limit: int | None) -> int:
     """List the runs, the newest first."""
     from mlnb.faces import view
 
-    return asked.answer(asked.project().runs.list(), view.runs_lines)
+    return asked.answer(asked.project().runs.list(notebook, state, limit or 0), view.runs_lines)
 
 
 @runs.command("show")
-@click.argument("run")
+@_run
 @click.pass_obj
 def runs_show(asked: Asked, run: str) -> int:
-    """Show one run: its stages, tests, parameters and what it was made of."""
+    """Show one run: its stages, tests, parameters and what it was made of. `last` is the newest."""
     from mlnb.faces import view
+    from mlnb.faces.measured import evaluation_lines
+    from mlnb.run.values import evaluations
 
-    return asked.answer(asked.project().runs.read(run), view.run_lines)
+    project = asked.project()
+    record = project.runs.read(run)
+    measured = evaluations(record, project.state.files)
+    return asked.answer(record, lambda told: [*view.run_lines(told), *evaluation_lines(measured)])
+
+
+@runs.command("checkout")
+@_run
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.pass_obj
+def runs_checkout(asked: Asked, run: str, folder: Path) -> int:
+    """Put a run's notebook, parameters and data, as they were, into a new folder."""
+    from mlnb.faces.why import answer_checkout
+
+    return answer_checkout(asked, run, folder)
 
 
 @runs.command("logs")
-@click.argument("run")
-@click.argument("stage", default="")
+@click.argument("run", default="last", shell_complete=run_ids)
+@click.argument("stage", default="", shell_complete=run_stages)
+@click.option("-f", "--follow", is_flag=True, help="Go on until the run has ended; Ctrl-C leaves the run alone.")
 @click.pass_obj
-def runs_logs(asked: Asked, run: str, stage: str) -> int:
+def runs_logs(asked: Asked, run: str, stage: str, follow: bool) -> int:
     """Print what the cells of a run, or of one of its stages, have printed."""
-    from mlnb.faces.logs import read_logs
+    from mlnb.faces.logs import follow_logs, read_logs
     from mlnb.faces.view import log_lines
 
     project = asked.project()
-    return asked.answer(read_logs(project.runs.read(run), project.state.root, stage), log_lines)
+    record = project.runs.read(run)
+    if follow:
+        return follow_logs(project.runs, record, stage, asked.tell)
+    return asked.answer(read_logs(record, project.state.root, stage), log_lines)
+
+
+@runs.command("diff")
+@click.argument("before", metavar="A", shell_complete=run_ids)
+@click.argument("after", metavar="B", shell_complete=run_ids)
+@click.pass_obj
+def runs_diff(asked: Asked, before: str, after: str) -> int:
+    """Compare two runs, as in `runs diff last~1 last`: parameters, code, data, environment, metrics, outputs."""
+    from mlnb.faces.compared import difference_lines
+
+    return asked.answer(asked.project().runs.difference(before, after), difference_lines)
+
+
+@runs.command("debug")
+@click.argument("run", default="last", shell_complete=run_ids)
+@click.argument("stage", default="", shell_complete=run_stages)
+@click.option("--frame", is_flag=True, help="In a notebook: bind the variables of the failing frames, too.")
+@click.option("--back", is_flag=True, help="In a notebook: give the namespace back as it was before.")
+@click.pass_obj
+def runs_debug(asked: Asked, run: str, stage: str, frame: bool, back: bool) -> int:
+    """Stand where a stage failed: in a notebook, its parameters, setup and inputs come into the kernel."""
+    from mlnb.faces.debug import terminal_lines
+
+    return asked.answer(asked.project().runs.standpoint(run, stage), terminal_lines)
 
 
 @click.group(cls=Things)
@@ -81,13 +137,22 @@ def models_list(asked: Asked, model: str) -> int:
 def models_show(asked: Asked, ref: str) -> int:
     """Show one version: metrics, gates, parity, signature, lineage."""
     from mlnb.faces import view
+    from mlnb.faces.measured import evaluation_lines
+    from mlnb.model.evaluation_codec import to_json
     from mlnb.ship import judged
 
     project = asked.project()
     version = project.models.get(ref)
     evidence, verdicts = judged(version, project.audit)
-    facts: dict[str, object] = {**version.to_json(), "evidence": evidence, "verdicts": verdicts}
-    return asked.answer(facts, lambda _: view.version_lines(version, verdicts))
+    measured = project.models.evaluations(version)
+    told = {name: to_json(one) for name, one in measured.items()}
+    facts: dict[str, object] = {
+        **version.to_json(),
+        "evidence": evidence,
+        "verdicts": verdicts,
+        "evaluations": told,
+    }
+    return asked.answer(facts, lambda _: [*view.version_lines(version, verdicts), *evaluation_lines(measured)])
 
 
 @models.command("lineage")
@@ -110,7 +175,7 @@ def models_card(asked: Asked, ref: str) -> int:
 
     project = asked.project()
     version = project.models.get(ref)
-    text = card(version, *judged(version, project.audit))
+    text = card(version, *judged(version, project.audit), project.models.evaluations(version))
     return asked.answer({"ref": version.ref, "markdown": text}, lambda made: [made["markdown"]])
 
 

@@ -60,6 +60,14 @@ def text_html(text: str) -> str:
     return f'<pre style="margin:.5em 0;white-space:pre-wrap">{escape(text)}</pre>' if text else ""
 
 
+def show_hint(text: str) -> None:
+    """Show one unobtrusive line."""
+    from IPython.display import display
+
+    style = "color:var(--jp-ui-font-color3,#888);font-size:11px"
+    display(bundle(f'<div class="mlnb-hint" style="{style}">{escape(text)}</div>', f"mlnb: {text}"), raw=True)
+
+
 def show_cases(outcomes: Sequence[tuple[str, str]]) -> None:
     """Show test functions with their results: name, and what went wrong ("" for nothing)."""
     from IPython.display import display

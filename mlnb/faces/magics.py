@@ -19,10 +19,12 @@ from IPython.core.magic import no_var_expand
 
 from mlnb.errors import MlnbError, RunError
 from mlnb.faces.cells import ExecutedCells, MarkLine, refuse_unsaved, shown
+from mlnb.faces.debug import Debugging
 from mlnb.faces.saved import notebook_of
+from mlnb.notebook.suffixes import NOTEBOOKS
 
-ON_NOTEBOOK = ("plan", "run", "test", "deploy")
-FOLLOWED = ("run", "test", "deploy")
+ON_NOTEBOOK = ("plan", "annotate", "run", "test", "tune", "deploy")
+FOLLOWED = ("run", "test", "tune", "deploy", "verify")
 CELL_MAGICS = ("stage", "setup", "test", "deploy")
 _BARE = {"--json", "-q", "--quiet", "--svg", "--html"}
 
@@ -53,7 +55,8 @@ class LiveMagics:
 
     def __init__(self, shell: InteractiveShell) -> None:
         self.shell = shell
-        self.cells = ExecutedCells(shell)
+        self.cells = ExecutedCells(shell, self._warns)
+        self.debugging = Debugging(shell)
         self.mark_line = MarkLine()
         self._folder = Path.cwd()
 
@@ -96,8 +99,10 @@ class LiveMagics:
 
         words = shlex.split(line) or ["--help"]
         verb, wants_help = words[0], bool({"--help", "-h"} & set(words))
-        if verb in ON_NOTEBOOK and not wants_help and not any(word.endswith(".ipynb") for word in words):
+        if verb in ON_NOTEBOOK and not wants_help and not any(Path(word).suffix in NOTEBOOKS for word in words):
             words.insert(1, str(self._notebook()))
+        if not wants_help and self._in_kernel(words):
+            return
         if verb in FOLLOWED and not wants_help:
             self._follow(words)
         elif wants_help or not self._pictured(words):
@@ -121,13 +126,16 @@ class LiveMagics:
         return path
 
     def _follow(self, words: Sequence[str]) -> None:
-        from mlnb.faces.follow import follow
+        from mlnb.faces.follow import Outcome, follow
         from mlnb.faces.html import LiveBoard
+        from mlnb.faces.reused import reused
+        from mlnb.faces.tune import live_tuning
 
-        board = LiveBoard()
+        board = live_tuning(words) if words[0] == "tune" else LiveBoard()
         text = ""
         try:
-            outcome = follow(words, board.take, Path.cwd())
+            known = reused(words, board.take) if words[0] == "run" else None
+            outcome = Outcome(0, known, None) if known is not None else follow(words, board.take, Path.cwd())
             text = outcome.text
         finally:
             board.draw(text)
@@ -135,6 +143,31 @@ class LiveMagics:
             raise RunError(
                 f"{words[0]} failed: see above.", "Repair what it names and repeat: what had finished is kept."
             )
+
+    def _in_kernel(self, words: Sequence[str]) -> bool:
+        """Do what is about this kernel itself, and say whether that was asked for."""
+        from mlnb.faces import hidden
+
+        if words[:2] == ["runs", "debug"] and not _BARE & set(words):
+            hidden.stand(self.debugging, words[2:])
+        elif words[0] == "verify" and not any(Path(word).suffix in NOTEBOOKS for word in words):
+            if words[1:2] == ["--warn"]:
+                self.cells.warns = hidden.warning(words[2:])
+            else:
+                path = notebook_of(self.shell.user_ns, os.environ, self._folder)
+                hidden.verify_kernel(self.cells.trail, self.shell.user_ns, path, words[1:])
+        else:
+            return False
+        return True
+
+    def _warns(self) -> bool:
+        """Say what the project's settings say of warnings."""
+        from mlnb.project import Project
+
+        try:
+            return Project.find(self._folder).settings.stale_warnings != "off"
+        except MlnbError:
+            return True
 
     def _pictured(self, words: Sequence[str]) -> bool:
         """Show a verb that has a picture, and say whether it has one."""

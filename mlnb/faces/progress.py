@@ -26,16 +26,19 @@ _COLOURS = {"done": "green", "cached": "cyan", "failed": "red", "running": "yell
 
 @contextmanager
 def following(asked: Asked) -> Iterator[Notify]:
-    """Show what happens in the way the verb was asked for, and hand out the function that is told."""
-    if asked.events:
-        with _interrupted_once():
+    """Show what happens in the way the verb was asked for, and hand out the function that is told.
+
+    Ctrl-C and SIGTERM alike interrupt the block, once.
+    """
+    with _interrupted_once():
+        if asked.events:
             yield _write_event
-    elif asked.quiet:
-        yield lambda event: None
-    elif sys.stderr.isatty():
-        yield from _on_terminal()
-    else:
-        yield _in_lines(show=not asked.as_json)
+        elif asked.quiet:
+            yield lambda event: None
+        elif sys.stderr.isatty():
+            yield from _on_terminal()
+        else:
+            yield _in_lines(show=not asked.as_json)
 
 
 def _write_event(event: object) -> None:
@@ -96,7 +99,7 @@ def _line(row: Row) -> str:
 
 @contextmanager
 def _interrupted_once() -> Iterator[None]:
-    """Let only the first interrupt through.
+    """Let only the first interrupt through, be it Ctrl-C or the SIGTERM of a CI that cancels.
 
     Whoever follows sends one, and the terminal or Jupyter may send another to the whole process group; a second one
     would interrupt the tidying up.
@@ -104,13 +107,17 @@ def _interrupted_once() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def first(number: int, frame: object) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, first)
+    for each in before:
+        signal.signal(each, first)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from tornado.web import HTTPError
 
+from mlnb.notebook.suffixes import NOTEBOOKS
+
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
 NAME = re.compile(_NAME)
 REF = re.compile(rf"{_NAME}(/\d{{1,9}}|@{_NAME})")
@@ -79,8 +81,10 @@ def notebook_file(root: str, path: str) -> Path:
         )
     folder = Path(root).resolve()
     file = (folder / path.strip("/")).resolve() if "\0" not in path else folder
-    if not file.is_relative_to(folder) or file.suffix != ".ipynb" or not file.is_file():
+    if not file.is_relative_to(folder) or file.suffix not in NOTEBOOKS or not file.is_file():
         raise RefusedError(
-            404, f"There is no notebook {path!r} here.", "Save it as .ipynb below the server's root folder."
+            404,
+            f"There is no notebook {path!r} here.",
+            "Save it as .ipynb (or .py, .md) below the server's root folder.",
         )
     return file

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mlnb.errors import UsageError
+from mlnb.notebook.suffixes import NOTEBOOKS
 
 
 def notebook_of(names: Mapping[str, object], environ: Mapping[str, str], folder: Path) -> Path:
@@ -14,9 +15,10 @@ def notebook_of(names: Mapping[str, object], environ: Mapping[str, str], folder:
     Parameters
     ----------
     names : mapping
-        The user's namespace: VS Code puts ``__vsc_ipynb_file__`` there.
+        The user's namespace: VS Code puts ``__vsc_ipynb_file__`` there, its window for a script ``__file__``.
     environ : mapping
-        JupyterLab and Notebook put ``JPY_SESSION_NAME`` there, absolute or relative to the server's root.
+        JupyterLab and Notebook put ``JPY_SESSION_NAME`` there, absolute or relative to the server's root; through
+        jupytext it may be a text notebook.
     folder : Path
         The folder in which the kernel was started: the notebook's own.
 
@@ -25,11 +27,11 @@ def notebook_of(names: Mapping[str, object], environ: Mapping[str, str], folder:
     UsageError
         If nobody says so, or the file does not exist.
     """
-    told = [str(names[key]) for key in ("__vsc_ipynb_file__", "__session__") if names.get(key)]
+    told = [str(names[key]) for key in ("__vsc_ipynb_file__", "__session__", "__file__") if names.get(key)]
     told += [environ[key] for key in ("JPY_SESSION_NAME",) if environ.get(key)]
     for name in told:
         for path in _candidates(Path(name), folder):
-            if path.suffix == ".ipynb" and path.is_file():
+            if path.suffix in NOTEBOOKS and path.is_file():
                 return path.resolve()
     if told:
         raise UsageError(

@@ -31,7 +31,7 @@ class Asked:
     folder : Path or None
         ``--project``; None looks for the project from the notebook or the working directory upwards.
     as_json, quiet, events : bool
-        ``--json``, ``-q`` and the hidden ``--events`` (one JSON object a line, see `mlnb.faces.progress`).
+        ``--json``, ``-q`` and ``--events`` (one JSON object a line, see `mlnb.faces.progress`).
     """
 
     folder: Path | None = None
@@ -54,6 +54,15 @@ class Asked:
         except BrokenPipeError:  # the reader has seen enough: `mlnb runs list | head -1`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return code
+
+    def tell(self, part: T, lines: Callable[[T], Iterable[str]]) -> None:
+        """Print a part of an answer that is not complete yet: as one line of JSON, or as its lines."""
+        if self.as_json:
+            click.echo(json.dumps(plain(part), ensure_ascii=False))
+        elif not self.quiet:
+            for line in lines(part):
+                click.echo(line)
+        sys.stdout.flush()
 
     def _print(self, result: T, lines: Callable[[T], Iterable[str]], code: int) -> None:
         if self.events:
@@ -103,8 +112,8 @@ def stopped() -> CancelledError:
     return CancelledError("Stopped.", "What had finished is kept; repeat it to go on from there.", run="")
 
 
-def write_out(path: Path, text: str) -> None:
-    """Write a file that the user asked for by name.
+def write_out(path: Path, text: str, *, append: bool = False) -> None:
+    """Write a file that the user asked for by name, or add to its end.
 
     Raises
     ------
@@ -112,7 +121,8 @@ def write_out(path: Path, text: str) -> None:
         If it cannot be written.
     """
     try:
-        path.write_text(text, "utf-8")
+        with path.open("a" if append else "w", encoding="utf-8", errors="replace") as file:
+            file.write(text)
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written: {error.strerror}.", "Name a file in a folder you may write."

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from mlnb.faces.complete import aliases, model_names, notebooks, refs
+from mlnb.faces.run_options import how_to_run, what_to_run
 from mlnb.faces.verb import Asked, Verb, write_out
 
 if TYPE_CHECKING:
+    from mlnb.project import Project
+    from mlnb.run.options import RunOptions
     from mlnb.run.record import RunRecord
 
 _FILE = click.Path(path_type=Path)
@@ -22,8 +25,10 @@ _parameters = click.option(
     "-p", "assignments", multiple=True, metavar="NAME=VALUE", help="Set one parameter; typed by the parameters cell."
 )
 _file = click.option("-f", "file", type=_FILE, metavar="FILE", help="Set parameters from a YAML or JSON file.")
-_force = click.option("--force", is_flag=True, help="Run every stage, whether it changed or not.")
-_events = click.option("--events", is_flag=True, hidden=True)
+_any_notebook = click.argument("notebook", type=_FILE, required=False, shell_complete=notebooks)
+_events = click.option(
+    "--events", is_flag=True, help="Print each event, then the result, as JSON lines while it goes on."
+)
 _junit = click.option("--junitxml", type=_FILE, metavar="FILE", help="Write stages and tests as JUnit XML.")
 _html = click.option("--html", type=_FILE, metavar="FILE", help="Write a page that opens without a network.")
 _reason = click.option("--reason", default="", help="Why; kept in the audit log.")
@@ -31,12 +36,28 @@ _reason = click.option("--reason", default="", help="Why; kept in the audit log.
 
 @click.command(cls=Verb)
 @_notebook
+@_parameters
+@_file
+@click.option(
+    "--why",
+    is_flag=False,
+    flag_value="*",
+    default="",
+    metavar="[STAGE]",
+    help="Say whether a stage, or each, would run now, and what has changed since its newest result.",
+)
 @click.option("--svg", type=_FILE, metavar="FILE", help="Write the graph as a picture.")
 @click.pass_obj
-def plan(asked: Asked, notebook: Path, svg: Path | None) -> int:
+def plan(
+    asked: Asked, notebook: Path, assignments: tuple[str, ...], file: Path | None, why: str, svg: Path | None
+) -> int:
     """Show the stages that a notebook makes, and the cells that will not run."""
     from mlnb.pipeline.describe import describe, facts
 
+    if why:
+        from mlnb.faces.why import answer_why
+
+        return answer_why(asked, notebook, why, assignments, file)
     pipeline = asked.project(notebook).plan(notebook)
     if svg:
         from mlnb.pipeline.drawing import svg as drawn
@@ -46,57 +67,57 @@ def plan(asked: Asked, notebook: Path, svg: Path | None) -> int:
 
 
 @click.command(cls=Verb)
-@_notebook
+@_any_notebook
 @_parameters
 @_file
+@what_to_run
 @_junit
 @_html
-@_force
 @_events
 @click.pass_obj
 def run(
     asked: Asked,
-    notebook: Path,
+    notebook: Path | None,
     assignments: tuple[str, ...],
     file: Path | None,
+    options: RunOptions,
     junitxml: Path | None,
     html: Path | None,
-    force: bool,
 ) -> int:
     """Run a notebook as a pipeline: each stage in a fresh kernel, unchanged stages from the cache."""
     from mlnb.faces.progress import following
 
     project = asked.project(notebook)
     with following(asked) as notify:
-        record = project.run(notebook, assignments, file, notify=notify, force=force)
-    return _tell_run(asked, record, project.state.root, junitxml, html)
+        record = project.run(notebook, assignments, file, options=options, notify=notify)
+    return _tell_run(asked, record, project, junitxml, html)
 
 
 @click.command(cls=Verb)
-@_notebook
+@_any_notebook
 @_parameters
 @_file
+@what_to_run
 @_junit
 @_html
-@_force
 @_events
 @click.pass_obj
 def test(
     asked: Asked,
-    notebook: Path,
+    notebook: Path | None,
     assignments: tuple[str, ...],
     file: Path | None,
+    options: RunOptions,
     junitxml: Path | None,
     html: Path | None,
-    force: bool,
 ) -> int:
     """Run a notebook's tests, and the stages that they need."""
     from mlnb.faces.progress import following
 
     project = asked.project(notebook)
     with following(asked) as notify:
-        record = project.test(notebook, assignments, file, notify=notify, force=force)
-    return _tell_run(asked, record, project.state.root, junitxml, html)
+        record = project.test(notebook, assignments, file, options=options, notify=notify)
+    return _tell_run(asked, record, project, junitxml, html)
 
 
 @click.command(cls=Verb)
@@ -110,6 +131,7 @@ def test(
 @click.option("--port", type=click.IntRange(0, 65535), help="Listen there; 0 lets the system choose.")
 @_reason
 @click.option("--force", is_flag=True, help="Promote although a gate failed; needs --reason.")
+@how_to_run
 @_events
 @click.pass_obj
 def deploy(
@@ -122,6 +144,7 @@ def deploy(
     port: int | None,
     reason: str,
     force: bool,
+    options: RunOptions,
 ) -> int:
     """Run a notebook, register its models, judge their gates, promote and serve them."""
     from mlnb.faces import view
@@ -130,7 +153,16 @@ def deploy(
     project = asked.project(notebook)
     with following(asked) as notify:
         shipments = project.deploy(
-            notebook, name, assignments, file, to=to, port=port, notify=notify, reason=reason, force=force
+            notebook,
+            name,
+            assignments,
+            file,
+            to=to,
+            port=port,
+            options=options,
+            notify=notify,
+            reason=reason,
+            force=force,
         )
     return asked.answer(shipments, view.shipment_lines)
 
@@ -204,15 +236,24 @@ def doctor(asked: Asked, trust: Path | None) -> int:
     return asked.answer(checks, check_lines, code=0 if all(check.ok for check in checks) else 1)
 
 
-def _tell_run(asked: Asked, record: RunRecord, root: Path, junitxml: Path | None, html: Path | None) -> int:
+def _tell_run(asked: Asked, record: RunRecord, project: Project, junitxml: Path | None, html: Path | None) -> int:
+    import os
+
     from mlnb.faces import view
 
+    folder = project.state.runs / record.id
     if junitxml:
         from mlnb.run.junit import junit_xml
 
         write_out(junitxml, junit_xml(record))
     if html:
+        from mlnb.run.notebooks import assembled_path
         from mlnb.run.report import report_html
 
-        write_out(html, report_html(root / "runs" / record.id / Path(record.notebook).name))
+        write_out(html, report_html(assembled_path(folder, Path(record.notebook))))
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        from mlnb.run.summary import markdown
+        from mlnb.run.values import numbers
+
+        write_out(Path(summary), markdown(record, numbers(record, project.state.files)), append=True)
     return asked.answer(record, view.run_lines, code=0 if record.state == "done" else 1)

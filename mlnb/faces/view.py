@@ -49,11 +49,15 @@ class Listed:
 def run_lines(record: RunRecord) -> Iterator[str]:
     """Yield a run's stages and tests, where it failed, and what it was made of."""
     yield f"{record.notebook}: run {record.id} {record.state} in {seconds_text(record.seconds)}"
+    if record.resumed:
+        yield f"goes on from {record.resumed}"
     yield from table(("", "stage", "state", "time"), [_stage_row(stage) for stage in record.stages])
     for stage in record.stages:
         for case in stage.cases:
             sign = SIGNS["done" if case.state == "passed" else "failed"]
             yield f"  {sign} {stage.name}: {case.name}{_told(case.message)}"
+        for warning in dict.fromkeys(stage.warnings):
+            yield f"  warning: {stage.name}: {warning}"
         if stage.error:
             yield ""
             yield stage.error.problem
@@ -75,9 +79,10 @@ def runs_lines(records: Sequence[RunRecord]) -> Iterator[str]:
 
 def log_lines(logs: Sequence[CellLog]) -> Iterator[str]:
     """Yield what cells have printed, each under its stage and number."""
+    from mlnb.faces.logs import cell_lines
+
     for log in logs:
-        yield f"--- {log.stage}, {f'cell {log.cell}' if log.cell else 'cell added by mlnb'}"
-        yield log.text.rstrip("\n")
+        yield from cell_lines(log)
 
 
 def shipment_lines(shipments: Sequence[Shipment]) -> Iterator[str]:

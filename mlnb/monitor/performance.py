@@ -7,15 +7,17 @@ area where only one class occurred.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from mlnb.errors import MonitorError
-from mlnb.monitor.values import Floats, Ints, Values, name_of, numbers
+from mlnb.model.bootstrap import exact
+from mlnb.model.metrics_classes import log_losses, roc_auc
+from mlnb.model.metrics_numbers import NumberSample
+from mlnb.model.naming import name_of
+from mlnb.monitor.values import Floats, Ints, numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +86,9 @@ def regressor_performance(labels: Sequence[object], predictions: Sequence[object
     known = ~np.isnan(wanted) & ~np.isnan(given)
     if not known.any():
         return Performance(0, {})
-    error = wanted[known] - given[known]
-    return Performance(
-        int(known.sum()), {"mae": float(np.abs(error).mean()), "rmse": float(math.sqrt(np.square(error).mean()))}
-    )
+    sample = NumberSample(wanted[known], given[known])
+    found = dict(zip(sample.names, exact(sample).tolist(), strict=True))
+    return Performance(int(known.sum()), {name: found[name] for name in ("mae", "rmse")})
 
 
 def class_index(value: object, index: Mapping[str, int]) -> int:
@@ -108,17 +109,6 @@ def class_index(value: object, index: Mapping[str, int]) -> int:
     return -1
 
 
-def roc_auc(positive: npt.NDArray[np.bool_], scores: Values) -> float:
-    """Return the chance that a positive outscores a negative, ties counting half; ``nan`` if a class is absent."""
-    values = np.asarray(scores, dtype=np.float64)
-    good, bad = int(positive.sum()), int((~positive).sum())
-    if good == 0 or bad == 0:
-        return math.nan
-    _, place, size = np.unique(values, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(size) - (size - 1) / 2)[place]
-    return float((ranks[positive].sum() - good * (good + 1) / 2) / (good * bad))
-
-
 def _indices(values: Sequence[object], index: Mapping[str, int]) -> Ints:
     known: dict[tuple[type, object], int] = {}
     places = []
@@ -131,12 +121,11 @@ def _indices(values: Sequence[object], index: Mapping[str, int]) -> Ints:
 
 
 def _probabilistic(wanted: Ints, probabilities: Floats) -> dict[str, float]:
-    eps = float(np.finfo(np.float64).eps)
     chosen = np.where(wanted >= 0, probabilities[np.arange(wanted.size), np.maximum(wanted, 0)], 0.0)
-    metrics = {"log_loss": float(-np.mean(np.log(np.clip(chosen, eps, 1 - eps))))}
+    metrics = {"log_loss": float(log_losses(chosen).mean())}
     if probabilities.shape[1] == 2:
         area = roc_auc(wanted == 1, probabilities[:, 1])
-        if not math.isnan(area):
+        if not np.isnan(area):
             metrics["auc"] = area
     return metrics
 

@@ -14,9 +14,10 @@ from typing import cast
 import numpy as np
 
 from mlnb.errors import MonitorError, NewerFormatError
+from mlnb.model.naming import name_of
 from mlnb.model.signature import Column, Signature
 from mlnb.monitor.feature import Categorical, Feature, Json, Numeric, categorical, numeric, parse_feature
-from mlnb.monitor.values import Floats, Values, name_of
+from mlnb.monitor.values import Floats, Values
 
 FORMAT = 1
 

@@ -6,12 +6,13 @@ is ``"3"``), because a missing value turns a column of integers into floats and 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+from mlnb.model.naming import is_missing, name_of
 
 Values = Sequence[object] | npt.NDArray[np.generic]
 Floats = npt.NDArray[np.float64]
@@ -38,33 +39,8 @@ def names(values: Values) -> list[str | None]:
     return [value if type(value) is str else name_of(value) for value in values]
 
 
-def name_of(value: object) -> str | None:
-    """Return the name under which a category is counted; ``None`` for a missing value.
-
-    Examples
-    --------
-    >>> name_of(True), name_of(3.0), name_of("JFK"), name_of(float("nan"))
-    ('true', '3', 'JFK', None)
-    """
-    if isinstance(value, np.generic):
-        value = value.item()
-    if type(value) is int:
-        return str(value)
-    if isinstance(value, str):
-        return str(value)
-    if _missing(value):
-        return None
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, list | dict):
-        return json.dumps(value, sort_keys=True)
-    return str(value)
-
-
 def _number(value: object) -> tuple[float, bool]:
-    if _missing(value):
+    if is_missing(value):
         return math.nan, False
     if isinstance(value, int | float | np.number | np.bool_):
         try:
@@ -72,9 +48,3 @@ def _number(value: object) -> tuple[float, bool]:
         except OverflowError:
             return (math.inf if value > 0 else -math.inf), False
     return math.nan, True
-
-
-def _missing(value: object) -> bool:
-    if value is None or type(value).__name__ in {"NAType", "NaTType"}:
-        return True
-    return isinstance(value, float | np.floating) and math.isnan(value)

@@ -1,6 +1,7 @@
-"""A notebook file becomes a `Document`: its cells in order, read with the standard library alone.
+"""A notebook file becomes a `Document`: its cells in order.
 
-Only nbformat 4 is read; the file is never written. Papermill and nbformat are 3 s of import that planning need not pay.
+An ``.ipynb`` is read with the standard library alone: papermill and nbformat are 3 s of import that planning need not
+pay. Only nbformat 4 is read. Text notebooks go through `scripts`. The file is never written.
 """
 
 from __future__ import annotations
@@ -8,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlnb.errors import NotebookError
+from mlnb.notebook.scripts import first_lines, read_text_notebook
+from mlnb.notebook.suffixes import NOTEBOOKS, is_text_notebook
 
 _PYTHON = frozenset({"python", "python3", "ipython"})
 
@@ -32,6 +35,8 @@ class Cell:
         The text, lines parted by ``\n``.
     tags : tuple of str
         ``metadata.tags``.
+    line : int
+        1-based line of a text notebook that the source begins with; 0 in an ``.ipynb``.
     """
 
     number: int
@@ -39,6 +44,7 @@ class Cell:
     kind: str
     source: str
     tags: tuple[str, ...] = ()
+    line: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,30 +78,72 @@ def read_document(path: Path) -> Document:
     Parameters
     ----------
     path : Path
-        The ``.ipynb`` file.
+        An ``.ipynb`` file, or a text notebook: ``train.py`` with ``# %%`` cells, MyST in ``train.md``, ...
 
     Raises
     ------
     NotebookError
-        If it is missing, not JSON, not nbformat 4, of another language than Python, or its cells are malformed.
+        If it is missing, no notebook, not nbformat 4, of another language than Python, or its cells are malformed.
     """
     path = Path(path).absolute()
     content = _bytes(path)
-    notebook = _json(path, content)
-    _check_format(path, notebook)
+    notebook = notebook_json(path, content)
     metadata = _mapping(notebook.get("metadata"))
     kernelspec = _mapping(metadata.get("kernelspec"))
     _check_language(path, metadata, kernelspec)
-    cells = notebook.get("cells")
-    if not isinstance(cells, list):
-        raise _malformed(path, "has no list of cells")
     return Document(
         path=path,
         digest=f"sha256:{hashlib.sha256(content).hexdigest()}",
         kernel_name=_text(kernelspec.get("name")) or "python3",
         language="python",
-        cells=tuple(_cell(path, number, cell) for number, cell in enumerate(cells, 1)),
+        cells=_cells(path, content, notebook),
     )
+
+
+def cells_of(path: Path, content: bytes) -> tuple[Cell, ...]:
+    """Return the cells of a notebook whose file holds `content`.
+
+    Raises
+    ------
+    NotebookError
+        If it is no notebook of nbformat 4, or its cells are malformed.
+    """
+    return _cells(path, content, notebook_json(path, content))
+
+
+def _cells(path: Path, content: bytes, notebook: Mapping[str, object]) -> tuple[Cell, ...]:
+    cells = notebook.get("cells")
+    if not isinstance(cells, list):
+        raise _malformed(path, "has no list of cells")
+    read = [_cell(path, number, cell) for number, cell in enumerate(cells, 1)]
+    if is_text_notebook(path):
+        lines = first_lines(content.decode("utf-8-sig"), [cell.source for cell in read])
+        read = [replace(cell, line=line) for cell, line in zip(read, lines, strict=True)]
+    return tuple(read)
+
+
+def as_sent(cell: Cell) -> tuple[str, ...]:
+    """Return the texts as which a front end may send a cell to a kernel.
+
+    VS Code takes the line ``# %%stage train`` of a script for the beginning of a cell, and sends what is below it.
+    """
+    below = cell.source.partition("\n")[2] if cell.line and cell.source.startswith("%%") else ""
+    return (cell.source, below) if below else (cell.source,)
+
+
+def notebook_json(path: Path, content: bytes) -> Mapping[str, object]:
+    """Return the JSON of a notebook whose file holds `content`, a text notebook converted.
+
+    Raises
+    ------
+    NotebookError
+        If it is no notebook of nbformat 4.
+    """
+    if is_text_notebook(path):
+        return read_text_notebook(path, content)
+    notebook = _json(path, content)
+    _check_format(path, notebook)
+    return notebook
 
 
 def _bytes(path: Path) -> bytes:
@@ -123,7 +171,7 @@ def _json(path: Path, content: bytes) -> Mapping[str, object]:
         where = f" (line {line}: {error.msg})" if isinstance(error, json.JSONDecodeError) else ""
         raise NotebookError(
             f"{path} is not JSON{where}, so it is not a notebook.",
-            "Give an .ipynb file; a script becomes one with `jupytext --to ipynb`.",
+            f"Give an .ipynb file, or a text notebook of jupytext ({', '.join(NOTEBOOKS[1:4])}, ...).",
             path=str(path),
             line=line,
         ) from error
@@ -148,6 +196,7 @@ def _check_format(path: Path, notebook: Mapping[str, object]) -> None:
 
 def _check_language(path: Path, metadata: Mapping[str, object], kernelspec: Mapping[str, object]) -> None:
     named = _text(_mapping(metadata.get("language_info")).get("name")) or _text(kernelspec.get("language"))
+    named = named or _text(_mapping(metadata.get("jupytext")).get("main_language"))
     if named and named.lower() not in _PYTHON:
         raise NotebookError(
             f"{path} is a notebook in {named}; mlnb makes pipelines of Python notebooks.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,12 +29,15 @@ class Option:
         A single value; values parted by commas; or a value each time the option is written.
     identifiers : bool
         Whether the values must be Python names.
+    cut_offs : bool
+        Whether a name may end in a cut-off, as the metric ``ndcg@10`` does.
     """
 
     help: str
     metavar: str
     form: Literal["one", "list", "repeated"] = "one"
     identifiers: bool = True
+    cut_offs: bool = False
 
     def values(self, texts: Sequence[str], spelled: str, refuse: Refuse) -> tuple[str, ...]:
         """Return the values that `texts`, one for each time the option was written, spell."""
@@ -45,24 +49,34 @@ class Option:
         values = list(dict.fromkeys(values))
         if self.form == "one" and len(values) > 1:
             raise refuse(f"says `{spelled}` twice, {listed(values)}", "Keep one of them.")
-        wrong = next((value for value in values if self.identifiers and not value.isidentifier()), "")
+        names = [_CUT_OFF.sub("", value) if self.cut_offs else value for value in values]
+        strange = (value for value, name in zip(values, names, strict=True) if not name.isidentifier())
+        wrong = next(strange, "") if self.identifiers else ""
         if wrong:
             raise refuse(f"gives `{spelled}` the value `{wrong}`, which is not the name of a variable", _NAMES)
         return tuple(values)
 
 
+_CUT_OFF = re.compile(r"@[0-9]+(\.[0-9]+)?$")
 _NAMES = "Name variables, as in `--metrics auc,f1`; assign an expression to a name first."
 
 OPTIONS: Mapping[str, Mapping[str, Option]] = {
     "setup": {},
     "stage": {
-        "metrics": Option("numbers that the stage gives and a run records", "auc,f1", "list"),
+        "metrics": Option("numbers that the stage gives and a run records", "auc,f1", "list", cut_offs=True),
         "slices": Option(
             "columns by whose values the metrics are also told apart", "origin", "list", identifiers=False
         ),
         "inputs": Option("names that the stage takes, instead of the inferred ones", "X,y", "list"),
         "outputs": Option("names that the stage gives, instead of the inferred ones", "model", "list"),
         "after": Option("stages that must run before, whatever names say", "prepare", "list", identifiers=False),
+        "reads": Option(
+            "files, folders, patterns or addresses that it reads, where the code does not show it",
+            '"data/*.csv"',
+            "list",
+            identifiers=False,
+        ),
+        "env": Option("environment variables that its result depends on", "REGION", "list"),
     },
     "test": {},
     "deploy": {

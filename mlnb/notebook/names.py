@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mlnb.notebook.flow import Flow
 from mlnb.notebook.scopes import Body
@@ -41,6 +41,10 @@ class Names:
         Functions and classes defined here, and the names they read when they run.
     stars : tuple of int
         Lines of ``from m import *``.
+    shadows : tuple of str
+        Builtins that are read: taken if somebody binds such a name.
+    dynamic : mapping of int to str
+        Lines that run code which only exists then, and what does it: ``exec``, ``%run``.
     lines : mapping of str to int
         The line, in the cell, where a name of `inputs`, `optional` or `carried` is first read.
     """
@@ -55,6 +59,8 @@ class Names:
     functions: Mapping[str, tuple[str, ...]]
     stars: tuple[int, ...]
     lines: Mapping[str, int]
+    shadows: tuple[str, ...] = ()
+    dynamic: Mapping[int, str] = field(default_factory=dict)
 
 
 def analyse(source: str) -> Names:
@@ -116,4 +122,6 @@ def _names(record: CellRecord) -> Names:
         functions={name: body.reads for name, body in record.functions.items()},
         stars=tuple(record.stars),
         lines={**{name: read.line for name, read in record.reads.items()}, **record.carried},
+        shadows=tuple(record.shadows),
+        dynamic=dict(record.dynamic),
     )

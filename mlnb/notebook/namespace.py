@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from mlnb.notebook.mutation import root
-from mlnb.notebook.scopes import Body
+from mlnb.notebook.aliasing import closed
+from mlnb.notebook.scopes import Body, changed_arguments, handed, reached
 from mlnb.notebook.state import CellRecord, State
 
 _PYTHON = ("__name__", "__doc__", "__builtins__", "__spec__", "__annotations__")
 _IPYTHON = ("get_ipython", "display", "exit", "quit", "In", "Out", "_", "__", "___", "_dh", "_oh", "_ih")
 ALWAYS_THERE = frozenset({*dir(builtins), *_PYTHON, *_IPYTHON})
 """Names that a kernel has before any cell ran."""
+
+_BUILTINS = frozenset(name for name in dir(builtins) if not name.startswith("_"))
 
 
 class Namespace:
@@ -27,23 +29,36 @@ class Namespace:
     Attributes
     ----------
     state : State
-        What is bound at this point of the flow.
+        What is known at this point of the flow.
     record : CellRecord
         What was seen of the cell that is being walked.
     hidden : frozenset of str
         Names of an inner scope (a comprehension's), which hide those of the namespace.
-    functions : dict of str to Body
-        Functions and classes at this point.
+    inner : mapping of str to frozenset of str
+        What changing one of the hidden names changes.
+    beyond : list of str
+        Names of the namespace that were bound from an inner scope: through ``globals()``, or by a function.
+    lazily : bool
+        Whether what is walked runs later, if at all: the inside of a generator.
+    tolerant : bool
+        Whether a name that is read here need not exist, because its absence is caught.
     """
 
     def __init__(self, known: Mapping[str, Body]) -> None:
-        self.functions: dict[str, Body] = dict(known)
-        self.state = State()
+        self.state = State(functions=dict(known))
         self.record = CellRecord()
         self.hidden: frozenset[str] = frozenset()
+        self.inner: Mapping[str, frozenset[str]] = {}
+        self.beyond: list[str] = []
+        self.lazily = False
+        self.tolerant = False
         self._records: list[CellRecord] = []
         self._used: set[str] = set()
-        self._aliases: dict[str, str] = {}
+
+    @property
+    def functions(self) -> dict[str, Body]:
+        """Functions and classes at this point."""
+        return self.state.functions
 
     def begin_cell(self) -> None:
         """Begin the record of one more cell."""
@@ -69,7 +84,9 @@ class Namespace:
                 record.need(name, line, certain=name not in self.state.perhaps)
             for name, body in record.functions.items():
                 for free in self._reach(body) if name not in self._used else ():
-                    if free not in self.state.surely and free not in ALWAYS_THERE:
+                    if free in _BUILTINS - self.state.surely:
+                        record.shadows.setdefault(free, 0)
+                    elif free not in self.state.surely and free not in ALWAYS_THERE:
                         record.need(free, 0, certain=False)
 
     def read(self, name: str, line: int, *, called: bool = False) -> None:
@@ -84,40 +101,60 @@ class Namespace:
         if name in self.state.surely:
             if name not in self.record.bound:
                 self.record.carried.setdefault(name, line)
-        elif name not in ALWAYS_THERE:
-            self.record.need(name, line, certain=name not in self.state.perhaps)
+        elif name in _BUILTINS:
+            self.record.shadows.setdefault(name, line)
+        elif name in ALWAYS_THERE:
+            return
+        elif self.lazily:
+            self.record.waiting.setdefault(name, line)
+        else:
+            self.record.need(name, line, certain=name not in self.state.perhaps and not self.tolerant)
 
     def read_if_there(self, name: str, line: int) -> None:
         """Read a name that need not exist, as ``!echo {name}`` does."""
-        if name not in self.state.surely and name not in ALWAYS_THERE:
-            self.record.need(name, line, certain=False)
+        before, self.tolerant = self.tolerant, True
+        self.read(name, line)
+        self.tolerant = before
 
     def wait_for(self, body: Body, line: int) -> None:
-        """Note what a function will read when somebody calls it, who knows when."""
+        """Note what a function will read, bind and change when somebody calls it, who knows when."""
         for free in self._reach(body):
-            if free not in self.state.surely | ALWAYS_THERE | self.hidden:
+            if free in _BUILTINS - self.state.surely - self.hidden:
+                self.record.shadows.setdefault(free, line)
+            elif free not in self.state.surely | ALWAYS_THERE | self.hidden:
                 self.record.waiting.setdefault(free, line)
+        for each in reached(body, self.functions):
+            for name in each.binds:
+                self.bind_perhaps(name)
+            self._link_globals(each)
+            self.change(*each.changes)
 
     def bind(self, name: str) -> None:
         """Bind a name anew."""
         self.state.bind(name)
-        self.functions.pop(name, None)
         self.record.bind(name)
-        self._aliases = {a: b for a, b in self._aliases.items() if name not in (a, b)}
 
-    def bind_alias(self, name: str, other: str, line: int) -> None:
-        """Bind a name to what another one holds: changing the one changes the other."""
-        body = self.functions.get(other)
-        self.read(other, line, called=body is not None)
-        self.bind(name)
-        self._aliases[name] = other
-        if body is not None:
-            self.functions[name] = self.record.functions[name] = body
+    def bind_perhaps(self, name: str) -> None:
+        """Bind a name on some way only."""
+        self.state.perhaps.add(name)
+        self.record.bound[name] = None
+
+    def link(self, name: str, others: frozenset[str], items: frozenset[str] = frozenset()) -> None:
+        """Note what changing a name, or the items of what it holds, changes as well; found before it was bound."""
+        self.state.aliases[name] = others - {name}
+        self.state.holds[name] = items - {name}
+
+    def _link_globals(self, body: Body) -> None:
+        """Note what the globals that a function binds may hold."""
+        for name, others in body.links:
+            self.state.aliases[name] = self.state.aliases.get(name, frozenset()) | self.behind(others) - {name}
 
     def define(self, name: str, body: Body) -> None:
         """Bind a name to a function or class."""
         self.bind(name)
-        self.functions[name] = self.record.functions[name] = body
+        self.functions[name] = body
+        earlier = self.record.functions.get(name)
+        self.record.functions[name] = body if earlier is None else earlier.either(body)
 
     def import_as(self, name: str, statement: str) -> None:
         """Bind a name by an import statement."""
@@ -131,26 +168,41 @@ class Namespace:
         self.state.unbind(name)
         self.record.deleted[name] = None
 
-    def change(self, name: str) -> None:
-        """Change in place what a name holds, and so what its alias holds."""
-        while name and name not in self.hidden:
-            if name not in self.record.bound:
+    def change(self, *names: str) -> None:
+        """Change in place what names hold, and so what their aliases hold."""
+        for name in self.behind(names):
+            if name not in self.record.bound or name not in self.state.surely:
                 self.record.changed[name] = None
-            name = self._aliases.get(name, "")
+
+    def behind(self, names: Iterable[str]) -> frozenset[str]:
+        """Return the names of the namespace that are changed with what `names` hold here."""
+        seen = [self.inner.get(name, frozenset()) if name in self.hidden else {name} for name in names]
+        return closed((name for group in seen for name in group), self.state.aliases)
+
+    def items_behind(self, names: Iterable[str]) -> frozenset[str]:
+        """Return the names of the namespace that are changed with the items of what `names` hold here."""
+        every = self.behind(names)
+        held = (name for each in every for name in self.state.holds.get(each, ()))
+        return every | closed(held, self.state.aliases)
 
     def call(self, body: Body, line: int, call: ast.Call | None = None) -> None:
         """Run a function: it reads its free names now, binds its globals, and changes what it is known to change."""
         for free in self._reach(body):
             self.read(free, line, called=True)
-        for name in body.binds:
-            self.bind(name)
-        for name in body.changes:
-            self.change(name)
+        for each in reached(body, self.functions):
+            self.beyond.extend(each.binds)
+            for name in each.binds:
+                if each is body and name in body.surely:
+                    self.bind(name)
+                else:
+                    self.bind_perhaps(name)
+            self._link_globals(each)
+            self.change(*each.changes)
         if call is not None:
-            given = [*zip(body.arguments, call.args, strict=False), *((k.arg, k.value) for k in call.keywords)]
-            for argument, value in given:
-                if argument in body.changed_arguments:
-                    self.change(root(value))
+            changed = changed_arguments(body, self.functions)
+            for argument, names in body.given(handed(call)):
+                if argument in changed:
+                    self.change(*names)
 
     def adopt(self, inner: CellRecord) -> None:
         """Take over what a class body needs from outside and changes there; what it binds stays inside."""
@@ -159,16 +211,11 @@ class Namespace:
         self.record.carried = {**inner.carried, **self.record.carried}
         self.record.waiting = {**inner.waiting, **self.record.waiting}
         self.record.changed = {**self.record.changed, **inner.changed}
+        self.record.shadows = {**inner.shadows, **self.record.shadows}
+        self.record.dynamic.update(inner.dynamic)
 
     def _reach(self, body: Body) -> tuple[str, ...]:
         """Return the names that running `body` reads, through the functions that it calls in turn."""
-        found: dict[str, None] = {}
-        left = list(body.reads)
-        while left:
-            name = left.pop(0)
-            if name not in found:
-                found[name] = None
-                if name in self.functions:
-                    self._used.add(name)
-                    left.extend(self.functions[name].reads)
+        found = dict.fromkeys(name for each in reached(body, self.functions) for name in each.reads)
+        self._used.update(name for name in found if name in self.functions)
         return tuple(found)

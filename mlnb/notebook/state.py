@@ -4,46 +4,76 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Self
 
 from mlnb.notebook.scopes import Body
 
 
 @dataclass(slots=True)
 class State:
-    """What is bound at one point of the flow: for certain, or perhaps.
+    """What is known at one point of the flow.
 
-    `alive` is false behind ``raise``, ``return``, ``break`` and ``continue``.
+    Attributes
+    ----------
+    surely, perhaps : set of str
+        Names that are bound for certain, and those that any way to here binds.
+    functions : dict of str to Body
+        What running the functions and classes does that names may hold here.
+    aliases : dict of str to frozenset of str
+        Names whose values, or parts of them, a name may hold: changing the one changes the others.
+    holds : dict of str to frozenset of str
+        Names whose values are items of the collection that a name holds.
+    alive : bool
+        False behind ``raise``, ``return``, ``break`` and ``continue``.
     """
 
     surely: set[str] = field(default_factory=set)
     perhaps: set[str] = field(default_factory=set)
+    functions: dict[str, Body] = field(default_factory=dict)
+    aliases: dict[str, frozenset[str]] = field(default_factory=dict)
+    holds: dict[str, frozenset[str]] = field(default_factory=dict)
     alive: bool = True
 
     def copy(self) -> State:
         """Return a state that can go another way."""
-        return State(set(self.surely), set(self.perhaps), self.alive)
+        known = dict(self.functions), dict(self.aliases), dict(self.holds)
+        return State(set(self.surely), set(self.perhaps), *known, self.alive)
 
     def bind(self, name: str) -> None:
-        """Bind for certain."""
+        """Bind for certain, to something that nothing is known of."""
         self.surely.add(name)
         self.perhaps.add(name)
+        self.functions.pop(name, None)
+        for names in (self.aliases, self.holds):
+            names.pop(name, None)
+            for other in [other for other, held in names.items() if name in held]:
+                names[other] -= {name}
 
     def unbind(self, name: str) -> None:
         """Unbind for certain."""
         self.surely.discard(name)
         self.perhaps.discard(name)
 
+    def maybe(self, other: State) -> None:
+        """Take over what another way, which need not have been gone, may have bound."""
+        self.perhaps |= other.perhaps
+        for name, body in other.functions.items():
+            known = self.functions.get(name)
+            self.functions[name] = body if known is None or known is body else known.either(body)
+        for mine, others in ((self.aliases, other.aliases), (self.holds, other.holds)):
+            for name, names in others.items():
+                mine[name] = mine.get(name, frozenset()) | names
+
     @classmethod
-    def join(cls, states: Iterable[State]) -> Self:
+    def join(cls, states: Iterable[State]) -> State:
         """Return what holds where several branches meet; dead branches do not count unless all are."""
         every = list(states)
         living = [state for state in every if state.alive] or every
-        return cls(
-            set.intersection(*(state.surely for state in living)),
-            set.union(*(state.perhaps for state in living)),
-            any(state.alive for state in every),
-        )
+        joined = living[0].copy()
+        for state in living[1:]:
+            joined.maybe(state)
+            joined.surely &= state.surely
+        joined.alive = any(state.alive for state in every)
+        return joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +86,11 @@ class Read:
 
 @dataclass(slots=True)
 class CellRecord:
-    """What was seen of one cell; dicts serve as ordered sets. `waiting` are reads through functions not yet called."""
+    """What was seen of one cell; dicts serve as ordered sets.
+
+    `waiting` are reads through functions not yet called, `shadows` of builtins that somebody may bind, `dynamic` lines
+    that run code which only exists then.
+    """
 
     reads: dict[str, Read] = field(default_factory=dict)
     waiting: dict[str, int] = field(default_factory=dict)
@@ -67,6 +101,8 @@ class CellRecord:
     imports: dict[str, str] = field(default_factory=dict)
     functions: dict[str, Body] = field(default_factory=dict)
     stars: list[int] = field(default_factory=list)
+    shadows: dict[str, int] = field(default_factory=dict)
+    dynamic: dict[int, str] = field(default_factory=dict)
     at_end: frozenset[str] = frozenset()
 
     def need(self, name: str, line: int, *, certain: bool) -> None:

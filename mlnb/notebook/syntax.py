@@ -24,9 +24,10 @@ MAYBE = "_mlnb_maybe"
 
 _RUNS_ITS_BODY = frozenset({"time", "capture", "prun", "memit", "mprun", "lprun", "pyinstrument", "scalene"})
 _TIMES_ITS_BODY = frozenset({"timeit"})
-_RUNS_ITS_LINE = frozenset({"time", "prun", "memit"})
-_OPTIONS = re.compile(r"(?:-[nrp]\s*\d+\s+|-[lsTD]\s+\S+\s+|--?[A-Za-z][\w-]*(?:\s+|$))*")
-_EXPANDED = re.compile(r"\{\s*([A-Za-z_]\w*)[^{}]*\}|\$([A-Za-z_]\w*)")
+_RUNS_ITS_LINE = frozenset({"time", "prun", "memit", "lprun", "mprun"})
+_OPTIONS = re.compile(r"(?:-[nrp]\s*\d+\s+|-[lsTDfm]\s+\S+\s+|--?[A-Za-z][\w-]*(?:\s+|$))*")
+_EXPANDED = re.compile(r"\{([^{}]+)\}|(?<!\$)\$([A-Za-z_]\w*)")
+_SQL_NAMES = re.compile(r"\{\{\s*([A-Za-z_]\w*)|(?<![:\w]):([A-Za-z_]\w*)")
 _SCRIPT_RESULT = re.compile(r"--(?:out|err|proc)[ =]+([A-Za-z_]\w*)")
 _COMPILE = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 
@@ -101,17 +102,48 @@ def _parse(source: str) -> ast.Module:
         target = re.sub(r"(^|\s)--?\S+", "", magic.line).strip() if magic.name == "capture" else ""
         return _module([*tree.body, *_bind(target, magic.number)])
     if magic.name in _TIMES_ITS_BODY:
-        return _module(_in_a_scope(_parse(body).body, magic.number))
+        before = _statements(_OPTIONS.sub("", magic.line, count=1), magic.number)  # runs once, in the same scope
+        return _module(_in_a_scope([*before, *_parse(body).body], magic.number))
     call = _statements(f"get_ipython().run_cell_magic({magic.name!r}, {magic.line!r}, {magic.body!r})", magic.number)
-    bound = [node for name in _SCRIPT_RESULT.findall(magic.line) for node in _bind(name, magic.number)]
-    return _module([*call, *bound])
+    names = _expanded(magic.line)
+    results = _SCRIPT_RESULT.findall(magic.line)
+    if magic.name == "sql":
+        names += [one or other for one, other in _SQL_NAMES.findall(magic.body)]
+        results += re.findall(r"^\s*([A-Za-z_]\w*)\s*<<", f"{magic.line}\n{magic.body}")
+    _may_read(call, names, magic.number)
+    return _module([*call, *(node for name in results for node in _bind(name, magic.number))])
+
+
+def _expanded(text: str) -> list[str]:
+    """Return the names that IPython looks up in the text of a magic or a shell line: ``{len(x)}`` and ``$x``."""
+    found: list[str] = []
+    for braced, name in _EXPANDED.findall(text):
+        if name:
+            found.append(name)
+        for expression in (braced, *re.split(r"[!:]", braced, maxsplit=1)[:1]):
+            try:
+                tree = ast.parse(expression.strip(), mode="eval")
+            except SyntaxError:
+                continue
+            found.extend(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
+            break
+    return list(dict.fromkeys(found))
+
+
+def _may_read(call: Sequence[ast.AST], names: Sequence[str], line: int) -> None:
+    """Note in the call of a magic which names it reads if they exist."""
+    for node in (part for root in call for part in ast.walk(root)):
+        if names and is_magic_call(node):
+            read: list[ast.expr] = [ast.Name(name, ast.Load()) for name in dict.fromkeys(names)]
+            node.keywords.append(ast.keyword(MAYBE, ast.Tuple(read, ast.Load())))
+            _at(node.keywords, line)
 
 
 def _parse_lines(source: str) -> ast.Module:
     try:
         return ast.parse(source)
     except SyntaxError as plain:
-        if not re.search(r"^\s*[%!?]|\?\s*$|=\s*[%!]|^\s*(>>>|In \[)", source, re.MULTILINE) and source == dedent(
+        if not re.search(r"^\s*[%!?,;/]|\?\s*$|=\s*[%!]|^\s*(>>>|In \[)", source, re.MULTILINE) and source == dedent(
             source
         ):
             raise
@@ -134,7 +166,7 @@ class _Magics(ast.NodeTransformer):
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | list[ast.stmt]:
         """``%time x = 1`` becomes ``x = 1``."""
-        return self._code(node.value, node.lineno) or self.generic_visit(node)
+        return self._code(node.value, node.lineno) or _stored(node) or self.generic_visit(node)
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST | list[ast.stmt]:
         """``x = %time 3`` becomes ``x = 3``."""
@@ -148,11 +180,9 @@ class _Magics(ast.NodeTransformer):
         """``!echo {path}`` may read ``path``."""
         if is_magic_call(node):
             texts = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
-            found = [a or b for text in texts if isinstance(text, str) for a, b in _EXPANDED.findall(text)]
-            names: list[ast.expr] = [ast.Name(name, ast.Load()) for name in dict.fromkeys(found)]
-            if names:
-                node.keywords.append(ast.keyword(MAYBE, ast.Tuple(names, ast.Load())))
-                _at(node.keywords, node.lineno)
+            _may_read(
+                [node], [name for text in texts if isinstance(text, str) for name in _expanded(text)], node.lineno
+            )
         return node
 
     @staticmethod
@@ -165,6 +195,18 @@ class _Magics(ast.NodeTransformer):
                 body = _statements(_OPTIONS.sub("", text, count=1), line)
                 return _in_a_scope(body, line) if name in _TIMES_ITS_BODY else body
         return []
+
+
+def _stored(node: ast.Expr) -> list[ast.stmt]:
+    """``%store -r x`` brings ``x`` back."""
+    match node.value:
+        case ast.Call(
+            func=ast.Attribute(attr="run_line_magic"),
+            args=[ast.Constant(value="store"), ast.Constant(value=str(text))],
+        ) if text.startswith("-r ") and is_magic_call(node.value):
+            bound = [part for name in text.split()[1:] for part in _bind(name, node.lineno)]
+            return [node, *bound]
+    return []
 
 
 def _module(body: Sequence[ast.stmt]) -> ast.Module:

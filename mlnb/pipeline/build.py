@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from mlnb.notebook.document import Document
 from mlnb.notebook.names import analyse_cells
+from mlnb.notebook.place import located, placing
 from mlnb.pipeline import refusals
+from mlnb.pipeline.cautions import cautions
 from mlnb.pipeline.deploys import read_deploy
+from mlnb.pipeline.evaluations import check_measured, evaluating
 from mlnb.pipeline.givers import Node
 from mlnb.pipeline.graph import Deploy, Input, Pipeline, Stage
 from mlnb.pipeline.ground import Ground, prologue
+from mlnb.pipeline.order import ordered_by_files
 from mlnb.pipeline.outline import Outline, outline
 from mlnb.pipeline.parameters import declared
 from mlnb.pipeline.resolve import Demand, Resolver
@@ -35,6 +40,11 @@ def build_pipeline(document: Document) -> Pipeline:
     PlanError
         If there is no stage; a name has no giver, two parallel ones, or only exploration; or stages need each other.
     """
+    with placing(document):
+        return _planned(document)
+
+
+def _planned(document: Document) -> Pipeline:
     cells = outline(document)
     parameters = declared(cells.parameters)
     ground = Ground(parameters, prologue(cells.parameters, cells.setup))
@@ -49,7 +59,8 @@ def build_pipeline(document: Document) -> Pipeline:
     for node in resolver.nodes.values():
         _demand(demands, node.inputs.values())
         _demand(demands, (Input(name, node.name) for name in metrics[node.name]))
-    stages = tuple(_stage(node, demands[node.name], metrics[node.name], resolver) for node in _in_order(resolver.nodes))
+    unordered = [_stage(node, demands[node.name], metrics[node.name], resolver) for node in resolver.nodes.values()]
+    stages = _ordered(unordered, resolver)
     return Pipeline(
         document=document,
         setup=tuple(cells.setup),
@@ -58,6 +69,7 @@ def build_pipeline(document: Document) -> Pipeline:
         stages=stages,
         deploys=tuple(deploys),
         not_run=tuple(sorted(cell.number for cell in (*cells.exploration, *cells.skipped))),
+        warnings=tuple(located(text, document) for text in cautions(stages, parameters)),
     )
 
 
@@ -68,12 +80,14 @@ def _demand(demands: Mapping[str, dict[str, None]], inputs: Iterable[Input]) -> 
 
 def _metrics(cells: Outline, resolver: Resolver) -> dict[str, tuple[str, ...]]:
     """Return the metrics of each node: what ``--metrics`` lists, and what Kale's metrics cells print."""
+    measuring = evaluating(resolver)
     found = {node.name: node.draft.options.get("metrics", ()) for node in resolver.nodes.values()}
     for node in resolver.nodes.values():
         given = list(dict.fromkeys(name for names in node.names for name in (*names.outputs, *names.mutates)))
+        measured = check_measured(node, given, node.name in measuring)
         for option in ("metrics", "outputs"):
             for name in node.draft.options.get(option, ()):
-                if name not in given:
+                if name not in given and (option == "outputs" or name not in measured):
                     raise refusals.not_given(name, option, node, given)
     for cell in cells.metrics:
         for name in analyse_cells([tree_of(cell)])[0].inputs:
@@ -86,20 +100,37 @@ def _metrics(cells: Outline, resolver: Resolver) -> dict[str, tuple[str, ...]]:
 
 def _stage(node: Node, demanded: Iterable[str], metrics: tuple[str, ...], resolver: Resolver) -> Stage:
     wanted = set(demanded)
+    bound = resolver.givers.by(node.name)
+    measured = [name for name in metrics if name not in bound]
     used = names_in(tree_of(cell) for cell in node.draft.cells)
-    order = {name: place for place, name in enumerate(resolver.nodes)}
     return Stage(
         name=node.name,
         kind="test" if node.draft.tested else "stage",
         cells=tuple(node.draft.cells),
         inputs=tuple(node.inputs.values()),
-        outputs=node.declared or tuple(name for name in resolver.givers.by(node.name) if name in wanted),
+        outputs=(*(node.declared or [name for name in bound if name in wanted]), *measured),
         parameters=tuple(sorted(node.parameters | resolver.ground.parameters_behind(used))),
         metrics=metrics,
         slices=node.draft.options.get("slices", ()),
-        upstream=tuple(sorted(node.upstream, key=order.__getitem__)),
         imports=tuple(dict.fromkeys(node.imports.values())),
         tested=node.draft.tested,
+        reads=node.draft.options.get("reads", ()),
+        env=node.draft.options.get("env", ()),
+    )
+
+
+def _ordered(stages: Sequence[Stage], resolver: Resolver) -> tuple[Stage, ...]:
+    """Sort the stages; one that reads a file runs after the one that writes it, unless names or marks say otherwise."""
+    nodes = resolver.nodes
+    defaults = {name: parameter.default for name, parameter in resolver.ground.parameters.items()}
+    for first, then in ordered_by_files(stages, resolver.ground.cells, defaults):
+        if then not in resolver.ancestors(first):
+            nodes[then].upstream.setdefault(first, "")
+    order = {name: place for place, name in enumerate(nodes)}
+    by_name = {stage.name: stage for stage in stages}
+    return tuple(
+        replace(by_name[node.name], upstream=tuple(sorted(node.upstream, key=order.__getitem__)))
+        for node in _in_order(nodes)
     )
 
 

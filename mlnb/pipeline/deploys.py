@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from mlnb.errors import PlanError
+from mlnb.model.metric_names import PATTERN, SLICE, is_metric
 from mlnb.notebook.document import Cell
 from mlnb.notebook.marks import Mark
 from mlnb.notebook.spelling import closest, listed
+from mlnb.pipeline.evaluations import evaluating
 from mlnb.pipeline.graph import Deploy, Input
 from mlnb.pipeline.hooks import hooks_source
 from mlnb.pipeline.resolve import Demand, Resolver
@@ -16,7 +19,8 @@ MEASURED = ("latency_", "parity_", "skew_")
 """Beginnings of the numbers that mlnb measures itself: gates on them demand nothing of a stage."""
 
 _GATE = re.compile(
-    r"\s*([A-Za-z_]\w*(?:[.-]\w+)*)\s*(>=|<=|==|!=|>|<)\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*$"
+    rf"\s*((?:[A-Za-z_][\w-]*\.)*{PATTERN})({SLICE})?\s*(>=|<=|==|!=|>|<)\s*"
+    r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*$"
 )
 
 
@@ -71,7 +75,13 @@ def _number(gate: str, cell: Cell, mark: Mark, resolver: Resolver) -> Input | No
     if number.startswith(MEASURED):
         return None
     stage, _, name = number.rpartition(".")
-    where = f"Cell {cell.number} has a gate on `{number}`"
+    where = f"Cell {cell.number} has a gate on `{number}{found[2] or ''}`"
+    if found[2] or not _binds(stage, name, resolver):
+        measuring = _measuring(stage, name, resolver)
+        if len(measuring) > 1:
+            raise _several(where, name, measuring, cell)
+        if measuring:
+            return None
     if stage:
         return _of_stage(where, stage, name, cell, resolver)
     stages = list(dict.fromkeys(write.stage for write in resolver.givers.all(name) if not write.text))
@@ -80,14 +90,34 @@ def _number(gate: str, cell: Cell, mark: Mark, resolver: Resolver) -> Input | No
         remedy = f"Did you mean `{near}`?" if near else f"Bind `{name}` in a stage."
         raise PlanError(f"{where}, which no stage gives.", remedy, cell=cell.number, name=name)
     if len(stages) > 1:
-        choices = listed(f"{stage}.{name}" for stage in stages)
-        raise PlanError(
-            f"{where}, which {len(stages)} stages give: {listed(stages)}.",
-            f"Say which one: {choices}.",
-            cell=cell.number,
-            name=name,
-        )
+        raise _several(where, name, stages, cell)
     return Input(name, stages[-1])
+
+
+def _several(where: str, name: str, stages: Sequence[str], cell: Cell) -> PlanError:
+    return PlanError(
+        f"{where}, which {len(stages)} stages give: {listed(stages)}.",
+        f"Say which one: {listed(f'{stage}.{name}' for stage in stages)}.",
+        cell=cell.number,
+        name=name,
+    )
+
+
+def _binds(stage: str, name: str, resolver: Resolver) -> bool:
+    writes = [write for write in resolver.givers.all(name) if not write.text]
+    return any(stage in ("", write.stage) for write in writes)
+
+
+def _measuring(stage: str, name: str, resolver: Resolver) -> list[str]:
+    """Return the stages in whose evaluation a metric may be: those whose mark names it, else all that evaluate."""
+    measuring = evaluating(resolver) if is_metric(name) else frozenset()
+    home = stage.partition(".")[0]
+    found = [node for node in resolver.nodes if node in measuring and home in ("", node)]
+    if not found and home and not any(home == node for node in resolver.nodes):
+        found = [node for node in resolver.nodes if node in measuring]  # home is the evaluation's variable
+        return found[:1]
+    named = [node for node in found if name in resolver.nodes[node].draft.options.get("metrics", ())]
+    return named or found
 
 
 def _of_stage(where: str, stage: str, name: str, cell: Cell, resolver: Resolver) -> Input:

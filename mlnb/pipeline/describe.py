@@ -30,7 +30,9 @@ def describe(pipeline: Pipeline) -> Iterator[str]:
         yield f"  {'deploy':{width}}  {first}"
         yield from (f"  {'':{width}}  {line}" for line in more)
     if pipeline.not_run:
-        yield f"not run: {numbered(pipeline.not_run)}"
+        yield f"not run: {_cells([pipeline.document.cells[number - 1] for number in pipeline.not_run])}"
+    for warning in pipeline.warnings:
+        yield f"warning: {warning}"
 
 
 def facts(pipeline: Pipeline) -> dict[str, Json]:
@@ -48,6 +50,7 @@ def facts(pipeline: Pipeline) -> dict[str, Json]:
         "edges": _edges(pipeline),
         "deploys": [_deploy_facts(deploy) for deploy in pipeline.deploys],
         "not_run": list(pipeline.not_run),
+        "warnings": list(pipeline.warnings),
     }
 
 
@@ -76,6 +79,8 @@ def _stage_lines(stage: Stage) -> Sequence[str]:
     after = [name for name in stage.upstream if not handed_over(stage, name)]
     if after:
         lines.append(f"after {', '.join(after)}")
+    if stage.reads or stage.env:
+        lines.append(f"declares {', '.join([*stage.reads, *(f'${name}' for name in stage.env)])}")
     if stage.outputs:
         lines.append(f"gives {', '.join(stage.outputs)}")
     if stage.metrics:
@@ -100,7 +105,9 @@ def _inputs(inputs: Sequence[Input]) -> str:
 
 
 def _cells(cells: Sequence[Cell]) -> str:
-    return numbered(cell.number for cell in cells)
+    lines = [str(cell.line) for cell in cells if cell.line]
+    where = f" (line{'s' if len(lines) != 1 else ''} {', '.join(lines)})" if lines else ""
+    return numbered(cell.number for cell in cells) + where
 
 
 def _stage_facts(stage: Stage) -> dict[str, Json]:
@@ -116,6 +123,8 @@ def _stage_facts(stage: Stage) -> dict[str, Json]:
         "upstream": list(stage.upstream),
         "imports": list(stage.imports),
         "tested": stage.tested,
+        "reads": list(stage.reads),
+        "env": list(stage.env),
     }
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from html import escape
+from types import MappingProxyType
 
 from mlnb.notebook.spelling import numbered
 from mlnb.pipeline.describe import handed_over
@@ -25,9 +26,11 @@ _PADDING = 9.0
 _CHARACTER = 7.3
 _LONGEST = 38
 _COLOURS = {"stage": ("#e8f0fe", "#3b6fd4"), "test": ("#e9f6ec", "#3f8f5a"), "deploy": ("#fdf1e0", "#c47a1b")}
+_STATES = {"done": "#2e7d32", "cached": "#1d5fa8", "failed": "#c62828", "running": "#b45309"}
 _STYLE = (
     "text{font:12px system-ui,'Segoe UI','DejaVu Sans',sans-serif;fill:#1c2330;text-anchor:middle}"
     ".name{font-weight:600;font-size:13px}.more{fill:#4a5568;font-size:11px}.edge{fill:none;stroke:#7d8796;stroke-width:1.5}"
+    ".badge text{fill:#fff;font-size:10.5px}"
     ".label rect{fill:#f4f5f7;stroke:#c3c9d2}.label text{font-size:11px}.quiet{fill:#7d8796;text-anchor:start}"
 )
 
@@ -39,6 +42,7 @@ class _Node:
     name: str
     kind: str
     lines: tuple[str, ...]
+    state: str = ""
 
     @property
     def box(self) -> Box:
@@ -46,15 +50,18 @@ class _Node:
         return Box(self.name, max(110.0, width + 2 * _PADDING), len(self.lines) * _LINE + 2 * _PADDING)
 
 
-def svg(pipeline: Pipeline) -> str:
-    """Return the picture of a plan.
+def svg(pipeline: Pipeline, states: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return the picture of a plan, or of a run.
 
     Parameters
     ----------
     pipeline : Pipeline
         Stages, tests and deploys are drawn; cells that do not run are told below.
+    states : mapping of str to str
+        What became of nodes in a run, by name: ``done``, ``cached``, ``failed``, ...; stands in the node's corner.
     """
-    nodes = [*map(_stage_node, pipeline.stages), *map(_deploy_node, pipeline.deploys)]
+    stages = [_stage_node(stage, states.get(stage.name, "")) for stage in pipeline.stages]
+    nodes = [*stages, *map(_deploy_node, pipeline.deploys)]
     edges = _edges(pipeline)
     layout = place([node.box for node in nodes], list(edges), gap=_GAP, layer_gap=_LAYER_GAP)
     notes = [f"not run: {numbered(pipeline.not_run)}"] if pipeline.not_run else []
@@ -81,13 +88,13 @@ def svg(pipeline: Pipeline) -> str:
     )
 
 
-def _stage_node(stage: Stage) -> _Node:
+def _stage_node(stage: Stage, state: str) -> _Node:
     lines = [f"test {stage.tested}" if stage.tested else stage.name, numbered(cell.number for cell in stage.cells)]
     if stage.parameters:
         lines.append(f"reads {', '.join(stage.parameters)}")
     if stage.metrics:
         lines.append(f"metrics {', '.join(stage.metrics)}")
-    return _Node(stage.name, stage.kind, tuple(_shortened(line) for line in lines))
+    return _Node(stage.name, stage.kind, tuple(_shortened(line) for line in lines), state)
 
 
 def _deploy_node(deploy: Deploy) -> _Node:
@@ -184,7 +191,20 @@ def _drawn(node: _Node, layout: Layout) -> str:
     )
     return (
         f'<g><rect x="{x - box.width / 2:.1f}" y="{top:.1f}" width="{box.width:.1f}" height="{box.height:.1f}" rx="7" '
-        f'fill="{fill}" stroke="{stroke}" stroke-width="1.4"/>{lines}</g>'
+        f'fill="{fill}" stroke="{stroke}" stroke-width="1.4"/>{lines}{_badge(node, x, top)}</g>'
+    )
+
+
+def _badge(node: _Node, x: float, top: float) -> str:
+    """Return the state in the upper right corner of a node, half above its edge."""
+    if not node.state:
+        return ""
+    width = len(node.state) * _CHARACTER * 0.9 + 10
+    left = x + node.box.width / 2 - width + 8
+    colour = _STATES.get(node.state, "#5f6b7a")
+    return (
+        f'<g class="badge"><rect x="{left:.1f}" y="{top - 8:.1f}" width="{width:.1f}" height="16" rx="8" '
+        f'fill="{colour}"/><text x="{left + width / 2:.1f}" y="{top + 4:.1f}">{_text(node.state)}</text></g>'
     )
 
 

@@ -69,6 +69,8 @@ class Stage:
         Import statements of other stages that it relies on: they are repeated, a module need not be handed over.
     tested : str
         The tested stage, ``""`` for a stage.
+    reads, env : tuple of str
+        From ``--reads`` (paths, patterns and addresses, relative to the notebook's folder) and ``--env``.
     """
 
     name: str
@@ -82,6 +84,8 @@ class Stage:
     upstream: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
     tested: str = ""
+    reads: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,8 @@ class Pipeline:
         In notebook order.
     not_run : tuple of int
         Numbers of the cells that never run in the pipeline: exploration and skipped ones.
+    warnings : tuple of str
+        Sentences about what can run and is probably not meant.
     """
 
     document: Document
@@ -140,6 +146,7 @@ class Pipeline:
     stages: tuple[Stage, ...]
     deploys: tuple[Deploy, ...] = ()
     not_run: tuple[int, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def stage(self, name: str) -> Stage:
         """Return the node of that name; KeyError if there is none."""

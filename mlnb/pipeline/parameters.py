@@ -67,7 +67,7 @@ def read_values(
     known = {parameter.name: parameter for parameter in parameters}
     values = {parameter.name: parameter.default for parameter in parameters}
     for name, value in (_read_file(file) if file is not None else {}).items():
-        values[name] = _checked(_parameter(known, name), value)
+        values[name] = checked(_parameter(known, name), value)
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals or not name.strip():
@@ -185,8 +185,14 @@ def _wrong(parameter: Parameter, value: object) -> ParameterError:
     )
 
 
-def _checked(parameter: Parameter, value: object) -> Json:
-    """Return a value from a file, which has a type of its own."""
+def checked(parameter: Parameter, value: object) -> Json:
+    """Return a value that has a type of its own, as a file gives it, as the parameter's.
+
+    Raises
+    ------
+    ParameterError
+        If it is not of the parameter's type.
+    """
     base = parameter.type.removesuffix(" | None")
     if isinstance(value, date) and base == "str":
         value = value.isoformat()
@@ -211,7 +217,7 @@ def _parsed(parameter: Parameter, text: str) -> Json:
         value = readers.get(base, _literal)(text)
     except (ValueError, SyntaxError, TypeError):
         raise _wrong(parameter, text) from None
-    return _checked(parameter, value)
+    return checked(parameter, value)
 
 
 def _bool(text: str) -> bool:

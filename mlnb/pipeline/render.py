@@ -73,9 +73,13 @@ def render_stage(pipeline: Pipeline, stage: Stage, spec_path: Path) -> dict[str,
 
 def _own(cell: Cell, role: str, tags: Sequence[str]) -> dict[str, Json]:
     source, first_line = _runnable(cell)
-    kept = [tag for tag in cell.tags if tag not in {"parameters", "raises-exception"}]
+    dropped = {"parameters"} if role == "cells" else {"parameters", "raises-exception"}
+    kept = [tag for tag in cell.tags if tag not in dropped]
     return _cell(
-        cell.id, source, [*kept, *tags], {"cell": cell.number, "id": cell.id, "first_line": first_line, "role": role}
+        cell.id,
+        source,
+        list(dict.fromkeys([*kept, *tags])),
+        {"cell": cell.number, "id": cell.id, "first_line": first_line, "role": role},
     )
 
 

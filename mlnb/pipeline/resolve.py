@@ -142,7 +142,7 @@ class Resolver:
 
     def _take_optional(self, node: Node) -> None:
         for cell, names in zip(node.draft.cells, node.names, strict=True):
-            for name in names.optional if "inputs" not in node.draft.options else ():
+            for name in (*names.optional, *names.shadows) if "inputs" not in node.draft.options else ():
                 demand = self._demand(node, name, cell.number, names.lines.get(name, 0))
                 write = self._choose(demand, node)
                 if write is None:

@@ -23,7 +23,7 @@ _MAGICS = frozenset({*_EXTENSIONS, "matplotlib", "config", "env", "set_env", "pr
 """Line magics that set something up; ``%pip``, ``%cd`` and ``%mlnb`` do things that no stage should repeat."""
 
 _COLLECTIONS = ("dict", "set", "frozenset", "list", "tuple", "range", "slice")
-_CONSTRUCTORS = frozenset({*_COLLECTIONS, "int", "float", "str", "bool", "bytes", "len", "Path", "PurePath"})
+_CONSTRUCTORS = frozenset({*_COLLECTIONS, "int", "float", "str", "bool", "bytes", "len", "Path", "PurePath", "secret"})
 _READING = re.compile(r"read|load(?!_dotenv)|fetch|open|get|query|download|scan|sleep|input", re.IGNORECASE)
 
 
@@ -61,7 +61,7 @@ def source_of(cell: Cell) -> str:
     return mark.body if mark is not None else cell.source
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4096)
 def tree_of(cell: Cell) -> ast.Module:
     """Return the tree of a cell without its mark; callers do not change it."""
     return parse_cell(source_of(cell))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from mlnb.errors import UsageError
+from mlnb.model.metric_names import PATTERN, SLICE
 from mlnb.registry.canonical import canonical
 from mlnb.registry.reference import hint
 
@@ -22,7 +23,7 @@ OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
 }
 _MISSPELT = {"=>": ">=", "=<": "<=", "=": "==", "<>": "!=", "≥": ">=", "≤": "<=", "≠": "!="}
-_METRIC = r"[A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z_][A-Za-z0-9_-]*)*"
+_METRIC = rf"(?:[A-Za-z_][A-Za-z0-9_-]*\.)*{PATTERN}(?:{SLICE})?"
 _LIMIT = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _GATE = re.compile(rf"\s*({_METRIC})\s*([<>=!≥≤≠]{{1,2}})\s*({_LIMIT})\s*")
 
@@ -34,7 +35,8 @@ class Gate:
     Attributes
     ----------
     metric : str
-        Name of the number: ``auc``, ``evaluate.auc``, ``latency_p99_ms``.
+        Name of the number: ``auc``, ``evaluate.auc``, ``auc_low`` (the lower end of its interval),
+        ``ndcg@10``, ``auc[origin=JFK]`` (of a slice), ``latency_p99_ms``.
     operator : str
         One of ``>= <= == != > <``; the measured number stands on its left.
     limit : float
@@ -110,6 +112,8 @@ def parse_gate(text: str) -> Gate:
     --------
     >>> str(parse_gate("evaluate.auc>=0.80"))
     'evaluate.auc >= 0.80'
+    >>> parse_gate("auc_low[origin=JFK] >= .7").metric
+    'auc_low[origin=JFK]'
     """
     match = _GATE.fullmatch(text)
     if match is None:

@@ -9,6 +9,9 @@ from pathlib import Path
 from sqlalchemy import insert, select, update
 
 from mlnb.errors import GateError, RegistryError, UsageError
+from mlnb.model.evaluation import Evaluation
+from mlnb.model.evaluation_codec import FILE as EVALUATIONS
+from mlnb.model.evaluation_codec import read_all
 from mlnb.registry.audit import append, utc_now
 from mlnb.registry.canonical import time_text
 from mlnb.registry.gates import Verdict
@@ -100,6 +103,17 @@ class Registry:
         reference = parse_reference(ref)
         with self._ledger.read() as connection:
             return version_of(resolve(connection, reference))
+
+    def evaluations(self, version: Version) -> dict[str, Evaluation]:
+        """Return what the run of a version has measured, by ``stage.variable``; empty where it evaluated nothing.
+
+        Raises
+        ------
+        CorruptError
+            If the bytes are not in the store.
+        """
+        digest = version.files.get(EVALUATIONS)
+        return read_all(self._store.verify(digest)) if digest else {}
 
     def list(self, model: str = "") -> tuple[Version, ...]:
         """Return the versions of one model, or of all, by model and number.

@@ -6,13 +6,31 @@ ipykernel puts the process id into that name. Loaded as an IPython extension int
 from __future__ import annotations
 
 import hashlib
+import os
 from typing import Any
+
+from mlnb.run.kernels.seeds import seed_first_cell
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Name the code of every cell after the digest of its text."""
+    """Name the code of every cell after the digest of its text; seed the random generators like the hashes."""
     shell.compile.get_code_name = _code_name
+    seed_first_cell(shell, int(os.environ.get("PYTHONHASHSEED", "0")))
+    shell.events.register("post_run_cell", _keep_frames)
+
+
+def code_name(source: str) -> str:
+    """Return the file name of the code of a cell with this text."""
+    return f"<mlnb-cell-{hashlib.sha256(source.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}>"
 
 
 def _code_name(raw_code: str, transformed_code: str, number: int) -> str:
-    return f"<mlnb-cell-{hashlib.sha256(raw_code.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}>"
+    return code_name(raw_code)
+
+
+def _keep_frames(result: Any) -> None:
+    """Keep the user's variables where a cell has raised (`mlnb.run.frames`, which is loaded only then)."""
+    if result.error_in_exec is not None:
+        from mlnb.run.frames import keep
+
+        keep(result.error_in_exec)

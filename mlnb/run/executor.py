@@ -1,63 +1,146 @@
-"""The seam between the engine and whatever executes a stage's notebook: `Job` in, `Execution` out.
+"""The seam between the engine and whatever executes stages: a `StageTask` in, its `StageRecord` and notebook out.
 
-An executor is a plug-in (entry points ``mlnb.executors``): a class without constructor arguments. It executes one
-notebook in a fresh Python and gives back what papermill would have written; what it means is the engine's matter.
+An executor is a plug-in (entry points ``mlnb.executors``): a function or class that makes one out of a `Session`. The
+address ``local`` is the entry point ``local``; of ``dask://10.0.0.1:8786`` the scheme names it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self, cast
 
-OnCell = Callable[[int], None]
+from mlnb import plugins
+from mlnb.notebook.document import Document
+from mlnb.run.options import RunOptions
+from mlnb.settings import Settings
+from mlnb.store.folder import StateFolder
 
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One notebook to execute.
-
-    Attributes
-    ----------
-    notebook : Path
-        The rendered notebook. The executor saves it there again, with outputs, after each cell and at the end.
-    folder : Path
-        The kernel's working directory.
-    parameters : Mapping[str, object]
-        Plain values that papermill injects behind the parameters cell.
-    timeout_s : int
-        Seconds after which one cell is stopped; 0 is never.
-    """
-
-    notebook: Path
-    folder: Path
-    parameters: Mapping[str, object]
-    timeout_s: int = 0
+if TYPE_CHECKING:
+    from mlnb.run.record import StageRecord
+    from mlnb.run.stage import OnPosition, StageTask
 
 
 @dataclass(frozen=True, slots=True)
-class Execution:
-    """What came of it.
+class Session:
+    """What an executor is made for.
 
     Attributes
     ----------
-    notebook : Mapping[str, object]
-        nbformat 4 JSON with outputs.
-    last : int
-        0-based index of the cell that was started last, -1 for none.
-    crash : str
-        A sentence that says why the kernel could not finish (it died, it ran out of time); empty where it did finish,
-        be it with an exception of the user's.
+    state, settings
+        The project's own.
+    kernel : str
+        ``fork``, ``pool`` or ``spawn``: how the kernels of a machine are made.
+    address : str
+        The executor's address as it was given.
     """
 
-    notebook: Mapping[str, object]
-    last: int
-    crash: str = ""
+    state: StateFolder
+    settings: Settings
+    kernel: str
+    address: str
+
+
+def session_of(state: StateFolder, settings: Settings, options: RunOptions) -> Session:
+    """Return the session of a run: what its options say, else the settings."""
+    return Session(state, settings, options.kernel or settings.kernel, options.executor or settings.executor)
 
 
 class Executor(Protocol):
-    """Executes notebooks, each in a fresh Python that is gone afterwards, whatever happens."""
+    """Executes stages, each in a fresh kernel that is gone afterwards, whatever happens.
 
-    def execute(self, job: Job, on_cell: OnCell) -> Execution:
-        """Execute a notebook; before each of the user's cells `on_cell` is told its number (``metadata.mlnb.cell``)."""
+    A context manager, whose end is `close`. The engine calls `execute` from several threads at once.
+    """
+
+    def __enter__(self) -> Self:
+        """Return the executor itself."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+
+    def prepare(self, modules: Sequence[str]) -> None:
+        """Start to load these modules of distributions, in the background: stages will import them."""
+
+    def execute(self, task: StageTask, on_cell: OnPosition) -> tuple[StageRecord, Mapping[str, object]]:
+        """Execute one stage from its inputs to stored artifacts; return its record and the executed notebook."""
+
+    def cancel(self) -> None:
+        """Let every `execute` end soon; its record fails with the crash "it was cancelled"."""
+
+    def close(self) -> None:
+        """End whatever was started; a second time does nothing."""
+
+
+class Deferred:
+    """An executor that is made when it is first needed: a run with nothing to do never loads one.
+
+    Parameters
+    ----------
+    session : Session
+        What it is made for.
+    document : Document
+        The notebook whose imports it loads ahead.
+    """
+
+    def __init__(self, session: Session, document: Document) -> None:
+        self._session = session
+        self._document = document
+        self._lock = threading.Lock()
+        self._made: Executor | None = None
+
+    def __enter__(self) -> Self:
+        """Return the executor itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close what was made."""
+        self.close()
+
+    def begin(self) -> None:
+        """Make the executor and let it begin to load what the notebook imports."""
+        self._executor()
+
+    def prepare(self, modules: Sequence[str]) -> None:
+        """Let the executor begin to load further modules."""
+        self._executor().prepare(modules)
+
+    def execute(self, task: StageTask, on_cell: OnPosition) -> tuple[StageRecord, Mapping[str, object]]:
+        """Execute one stage."""
+        return self._executor().execute(task, on_cell)
+
+    def cancel(self) -> None:
+        """Cancel what is going on, if anything is."""
+        if self._made is not None:
+            self._made.cancel()
+
+    def close(self) -> None:
+        """Close the executor, if it was made."""
+        if self._made is not None:
+            self._made.close()
+
+    def _executor(self) -> Executor:
+        with self._lock:
+            if self._made is None:
+                from mlnb.run.kernels.preload import preload_of
+
+                self._made = open_executor(self._session)
+                self._made.prepare(preload_of(self._document))
+            return self._made
+
+
+def open_executor(session: Session) -> Executor:
+    """Return the executor at the session's address.
+
+    Raises
+    ------
+    PluginError
+        If nothing is installed that understands the address.
+    """
+    make = cast("Callable[[Session], Executor]", plugins.load("mlnb.executors", session.address.partition("://")[0]))
+    return make(session)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeGuard, cast
 
 from mlnb.notebook.syntax import parse_cell
-from mlnb.run.executor import Execution
+from mlnb.run.kernels.job import Execution
 from mlnb.run.notebooks import ExecutedCell, executed_cells
 from mlnb.run.record import CaseRecord, StageFault
 from mlnb.run.spec import CaseCell, Result
@@ -51,7 +51,7 @@ def fault_of(stage: str, execution: Execution, result: Result | None, *, test: b
     if result is not None and result.problem:
         return StageFault(0, 0, result.ename, result.problem, result.problem, result.remedy)
     for cell in cells:
-        if cell.error is not None and not (test and _is_case(cell)):
+        if cell.error is not None and not ((test and _is_case(cell)) or _expected(cell)):
             return _from_error(stage, cell, cells)
     return _from_magic(stage, last) if result is None else None
 
@@ -91,6 +91,11 @@ def case_cells(rendered: Mapping[str, object]) -> tuple[CaseCell, ...]:
 
 def _is_case(cell: ExecutedCell) -> bool:
     return bool(cell.cell) and cell.role == "cells"
+
+
+def _expected(cell: ExecutedCell) -> bool:
+    """Say whether a stage's own cell may raise: its author has tagged it so, and what follows runs all the same."""
+    return cell.may_raise and bool(cell.cell) and cell.role == "cells"
 
 
 def _is_test(node: ast.stmt) -> TypeGuard[ast.FunctionDef | ast.AsyncFunctionDef]:

@@ -14,15 +14,21 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mlnb.errors import HandoffError, MlnbError
+from mlnb.model.asked import ask
+from mlnb.model.evaluation import Evaluation, evaluations_in, metric_of
+from mlnb.model.metric_names import is_metric
+from mlnb.run import frames, intermediate
 from mlnb.run.record import CaseRecord
+from mlnb.run.secret import refuse_in_artifact
 from mlnb.run.spec import FORMAT, CaseCell, Result, Spec
 from mlnb.store.artifact import Artifact
-from mlnb.store.codec import changed, decode, encode
+from mlnb.store.codec import Taken, changed, decode, encode, hand_out
 from mlnb.store.codecs.objects import prefer_definitions
 from mlnb.store.files import FileStore
 from mlnb.store.manifest import read_json, write_json
+from mlnb.store.redaction import KNOWN
 
-_taken: dict[str, tuple[Artifact, object]] = {}
+_taken: dict[str, Taken] = {}
 
 
 def take(spec_path: str) -> dict[str, object]:
@@ -37,13 +43,22 @@ def take(spec_path: str) -> dict[str, object]:
     store = FileStore(Path(spec.artifacts))
     prefer_definitions(sys.modules["__main__"].__dict__)  # the setup's classes, which have just been defined
     _taken.clear()
+    values = {}
     try:
         for artifact in spec.inputs:
-            _taken[artifact.name] = (artifact, decode(artifact, store))
+            value = decode(artifact, store, verify=spec.verify)
+            values[artifact.name], _taken[artifact.name] = value, hand_out(artifact, value)
     except MlnbError as error:
         _answer(spec, _refusal(error))
         raise
-    return {name: value for name, (_, value) in _taken.items()}
+    ask(spec.slices, of_stage=True)
+    frames.stand(Path(spec_path).parent, store, _taken, first=bool(spec.tests))
+    intermediate.begin(Path(spec_path).parents[2])
+    if spec.observe:
+        from mlnb.run import honesty_kernel
+
+        honesty_kernel.begin(Path(spec_path).parent)
+    return values
 
 
 def give(spec_path: str, namespace: Mapping[str, object]) -> None:
@@ -58,28 +73,20 @@ def give(spec_path: str, namespace: Mapping[str, object]) -> None:
     """
     spec = _spec(spec_path)
     store = FileStore(Path(spec.artifacts))
-    artifacts = []
     try:
-        for name, takers in spec.takers.items():
-            giver, taker = f"stage {spec.stage!r}", ", ".join(takers)
-            if name not in namespace:
-                raise HandoffError(
-                    f"Stage {spec.stage!r} ended without a variable {name!r}, which {taker or 'its marks'} takes.",
-                    "Bind it on every path through the stage, or name what the stage gives with --outputs.",
-                    name=name,
-                    giver=spec.stage,
-                    taker=taker,
-                )
-            artifacts.append(encode(name, namespace[name], store, spec.key, giver=giver, taker=taker))
+        bound, measured = _measured(spec, namespace)
+        names = (*spec.takers, *(name for name in bound if name not in spec.takers))
+        artifacts = tuple(_given(spec, name, measured, store) for name in names)
         warnings = tuple(
             f"Stage {spec.stage!r} changed {name!r} without giving it: later stages see the value from before."
-            for name, (artifact, value) in _taken.items()
-            if name not in spec.takers and changed(artifact, value, store)
+            for name, taken in _taken.items()
+            if name not in spec.takers and changed(taken, store)
         )
     except MlnbError as error:
         _answer(spec, _refusal(error))
         raise
-    _answer(spec, Result(artifacts=tuple(artifacts), warnings=warnings))
+    _taken.clear()
+    _answer(spec, Result(artifacts=artifacts, warnings=warnings))
 
 
 def run_tests(spec_path: str, namespace: Mapping[str, object]) -> None:
@@ -92,6 +99,29 @@ def run_tests(spec_path: str, namespace: Mapping[str, object]) -> None:
             cases.append(case)
             print(f"{case.state}: {name}" + (f": {case.message}" if case.message else ""))
     _answer(spec, Result(cases=tuple(cases)))
+
+
+def _measured(spec: Spec, namespace: Mapping[str, object]) -> tuple[Mapping[str, Evaluation], Mapping[str, object]]:
+    """Return the evaluations that the stage has bound, and the variables with the metrics that its marks ask for."""
+    bound = evaluations_in(namespace, {name: taken.value() for name, taken in _taken.items()})
+    asked = [name for name in spec.takers if name not in namespace and is_metric(name)]
+    return bound, {**namespace, **{name: metric_of(name, spec.stage, bound) for name in asked}}
+
+
+def _given(spec: Spec, name: str, namespace: Mapping[str, object], store: FileStore) -> Artifact:
+    """Store one variable."""
+    giver, taker = f"stage {spec.stage!r}", ", ".join(spec.takers.get(name, ()))
+    if name not in namespace:
+        raise HandoffError(
+            f"Stage {spec.stage!r} ended without a variable {name!r}, which {taker or 'its marks'} takes.",
+            "Bind it on every path through the stage, or name what the stage gives with --outputs.",
+            name=name,
+            giver=spec.stage,
+            taker=taker,
+        )
+    artifact = encode(name, namespace[name], store, spec.key, giver=giver, taker=taker)
+    refuse_in_artifact(artifact, store, giver=giver, taker=taker)
+    return artifact
 
 
 def _run_case(name: str, cell: CaseCell, namespace: Mapping[str, object]) -> CaseRecord:
@@ -109,6 +139,7 @@ def _run_case(name: str, cell: CaseCell, namespace: Mapping[str, object]) -> Cas
             raise
         except BaseException as error:  # noqa: BLE001  # a test may raise anything: that is its result
             message = _described(error, function.__code__.co_filename, cell.first_line)
+            frames.keep(error)
     state = "failed" if message else "passed"
     return CaseRecord(name, cell.cell, state, message, round(time.perf_counter() - started, 6))
 
@@ -133,4 +164,4 @@ def _spec(spec_path: str) -> Spec:
 
 
 def _answer(spec: Spec, result: Result) -> None:
-    write_json(Path(spec.result), result.to_json())
+    write_json(Path(spec.result), KNOWN.fields(result.measured().to_json()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from difflib import get_close_matches
 
@@ -27,6 +29,15 @@ def list_runs(state: StateFolder) -> tuple[RunRecord, ...]:
         except (FileNotFoundError, CorruptError):
             continue
     return tuple(runs)
+
+
+def runs_of(state: StateFolder, notebook: str) -> Iterator[RunRecord]:
+    """Yield the runs of a notebook (its path as records have it), newest first; only what is asked for is read."""
+    for folder in sorted((path for path in state.runs.iterdir() if path.is_dir()), reverse=True):
+        with suppress(FileNotFoundError, CorruptError):
+            record = _read(state, folder.name)
+            if record.notebook == notebook:
+                yield record
 
 
 def read_run(state: StateFolder, run: str) -> RunRecord:

@@ -45,8 +45,9 @@ def _add_suite(root: ET.Element, record: RunRecord, name: str, cases: Iterable[E
 def _stage_case(stem: str, stage: StageRecord) -> ET.Element:
     seconds = 0.0 if stage.state == "cached" else stage.seconds
     case = ET.Element("testcase", classname=stem, name=stage.name, time=f"{seconds:.3f}")
-    if stage.state == "skipped":
-        ET.SubElement(case, "skipped", message="something before it failed")
+    if stage.state in ("skipped", "cancelled"):
+        why = "something before it failed" if stage.state == "skipped" else "the run was stopped"
+        ET.SubElement(case, "skipped", message=why)
     elif stage.error is not None:
         fault = stage.error
         _fail(case, fault.problem, fault.ename, "\n".join(filter(None, (fault.remedy, fault.traceback))))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path, PurePath
 from typing import Any, cast
 
 Json = Mapping[str, object]
@@ -29,6 +30,8 @@ class ExecutedCell:
         ``setup``, ``cells``, ... as the renderer says.
     outputs : sequence of mapping
         As nbformat has them.
+    may_raise : bool
+        Whether it is tagged ``raises-exception``, so that execution goes on behind its exception.
     """
 
     index: int
@@ -38,11 +41,22 @@ class ExecutedCell:
     source: str
     execution_count: int
     outputs: Sequence[Json]
+    may_raise: bool = False
 
     @property
     def error(self) -> Json | None:
         """The output of an exception, or None."""
         return next((output for output in self.outputs if output.get("output_type") == "error"), None)
+
+
+def source_path(folder: Path, notebook: PurePath) -> Path:
+    """Return where a run's folder holds the copy of its source: ``source.ipynb``, ``source.py``."""
+    return folder / f"source{notebook.suffix}"
+
+
+def assembled_path(folder: Path, notebook: PurePath) -> Path:
+    """Return where a run's folder holds the assembled notebook: under the source's name, always an ``.ipynb``."""
+    return folder / f"{notebook.stem}.ipynb"
 
 
 def executed_cells(notebook: Json) -> list[ExecutedCell]:
@@ -62,6 +76,7 @@ def executed_cells(notebook: Json) -> list[ExecutedCell]:
                 source=source,
                 execution_count=cell.get("execution_count") or 0,
                 outputs=cell.get("outputs", []),
+                may_raise="raises-exception" in cell.get("metadata", {}).get("tags", []),
             )
         )
     return found
@@ -79,12 +94,15 @@ def renumber(notebook: Json, numbers: Mapping[str, int]) -> tuple[dict[str, obje
     numbers : mapping of str to int
         The number of each cell of the source by its id.
     """
-    moved: dict[int, int] = {}
+    cells = cast("list[dict[str, Any]]", notebook["cells"])
+    origins = [cell.get("metadata", {}).get("mlnb", {}) for cell in cells]
+    moved = {one["cell"]: numbers.get(one.get("id", ""), one["cell"]) for one in origins if one.get("cell")}
+    if all(was == now for was, now in moved.items()):
+        return dict(notebook), moved
     renumbered = cast("dict[str, Any]", copy.deepcopy(dict(notebook)))
     for cell in renumbered["cells"]:
         origin = cell.get("metadata", {}).get("mlnb", {})
         if origin.get("cell"):
-            moved[origin["cell"]] = numbers.get(origin.get("id", ""), origin["cell"])
             origin["cell"] = moved[origin["cell"]]
     return renumbered, moved
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlnb.store.manifest import Fields
+
+KERNELS = ("fork", "pool", "spawn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,9 +20,10 @@ class RunOptions:
     force : bool
         Execute every wanted stage, whatever is cached.
     start : tuple of str
-        ``--from``: execute these stages and all behind them, whatever is cached; what lies before comes from the cache.
+        ``--from``: execute these stages and all behind them, whatever is cached; what lies before comes from the cache
+        (and is executed where it is not there). Branches that none of them belongs to are not run.
     only : tuple of str
-        Execute these stages alone; what they take must be in the cache.
+        Run these stages alone; what they take must be in the cache.
     until : tuple of str
         Only these stages and what they need; all where it is empty.
     verify : bool
@@ -30,7 +37,12 @@ class RunOptions:
     executor : str
         ``local`` or the address of another, such as ``dask://10.0.0.1:8786``; empty for the setting.
     jobs : int
-        Stages that may run at once; 0 for as many as there are cores.
+        Stages that may run at once; 0 for the setting, whose 0 is as many as there are cores.
+    seed : int
+        Of `random`, numpy and the hashes of strings in every kernel. Another seed than 0 executes every wanted stage,
+        and its results are not kept for others.
+    observe : bool
+        With another seed than 0: note what estimators are fitted on and asked about (`mlnb.run.honesty`).
     """
 
     force: bool = False
@@ -43,3 +55,35 @@ class RunOptions:
     kernel: str = ""
     executor: str = ""
     jobs: int = 0
+    seed: int = 0
+    observe: bool = False
+
+    @classmethod
+    def from_json(cls, fields: Fields) -> RunOptions:
+        """Read them from a run's record."""
+        return cls(
+            force=fields.truth("force"),
+            start=fields.texts("start"),
+            only=fields.texts("only"),
+            until=fields.texts("until"),
+            verify=fields.truth("verify"),
+            snapshot=fields.truth("snapshot"),
+            resume=fields.text("resume"),
+            kernel=fields.text("kernel"),
+            executor=fields.text("executor"),
+            jobs=fields.integer("jobs"),
+            seed=fields.integer("seed"),
+            observe=fields.mapping.get("observe") is True,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """Return a mapping that JSON can spell."""
+        return asdict(self)
+
+    @property
+    def selects(self) -> bool:
+        """Whether something is said about which stages are executed."""
+        return bool(self.force or self.start or self.only or self.until or self.seed)
+
+
+DEFAULTS = RunOptions()

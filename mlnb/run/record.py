@@ -1,15 +1,19 @@
-"""An execution becomes a `RunRecord`: what ran, from what, with what result; ``runs/<id>/run.json``, format 1."""
+"""An execution becomes a `RunRecord`: what ran, how, from what, with what result; ``runs/<id>/run.json``, format 2.
+
+Format 1 (mlnb 0.1) knows neither options nor what a stage used; it is still read.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 
 from mlnb.errors import UsageError
+from mlnb.run.options import DEFAULTS, RunOptions
 from mlnb.store.artifact import Artifact
 from mlnb.store.manifest import Fields
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,8 @@ class StageRecord:
     Attributes
     ----------
     state : str
-        ``done``, ``cached``, ``failed`` or ``skipped`` (something before it failed).
+        ``done``, ``cached``, ``failed``, ``skipped`` (something before it failed) or ``cancelled`` (it was executing
+        when the run was stopped).
     key : str
         Digest that the result is cached under; empty if it was never computed.
     seconds : float
@@ -88,6 +93,10 @@ class StageRecord:
         Path of the executed notebook, relative to the ``.mlnb`` folder; empty if there is none.
     warnings : tuple of str
         What was noticed, such as a value that the stage changed without giving it.
+    cpu_s : float
+        CPU seconds of its kernel and what that waited for; 0 where it was not executed in this run, or nobody knows.
+    peak_bytes : int
+        Largest resident memory of its kernel, what it shares with others included; 0 where it is not known.
     """
 
     name: str
@@ -101,6 +110,8 @@ class StageRecord:
     error: StageFault | None = None
     notebook: str = ""
     warnings: tuple[str, ...] = ()
+    cpu_s: float = 0.0
+    peak_bytes: int = 0
 
     @classmethod
     def from_json(cls, fields: Fields) -> StageRecord:
@@ -117,6 +128,8 @@ class StageRecord:
             error=StageFault.from_json(fields.one("error")) if fields.mapping.get("error") else None,
             notebook=fields.text("notebook"),
             warnings=fields.texts("warnings"),
+            cpu_s=fields.number("cpu_s") if "cpu_s" in fields.mapping else 0.0,
+            peak_bytes=fields.integer("peak_bytes") if "peak_bytes" in fields.mapping else 0,
         )
 
 
@@ -127,21 +140,29 @@ class RunRecord:
     Attributes
     ----------
     id : str
-        Like ``20261122-193000-a1b2c3`` (UTC).
+        Like ``20261122-193000-a1b2c3`` (UTC); ids sort by the time of their beginning.
     notebook : str
         Path relative to the project.
     notebook_digest : str
-        Of the source as it was; ``runs/<id>/source.ipynb`` is a copy.
+        Of the source as it was; ``runs/<id>/source.ipynb`` (or ``source.py``, ...) is a copy.
     git_commit, git_dirty : str, bool
         Where the notebook's folder stood; no commit where there is no git.
     environment : str
         Digest of the lock, a stored text with one ``name==version`` a line.
     data : tuple of (str, str)
         Declared files with their digests.
+    stages : tuple of StageRecord
+        In the pipeline's order, whatever finished first; those that were not reached are missing.
     state : str
         ``running``, ``done``, ``failed`` or ``cancelled``.
     process : str
         ``host/pid/start time`` of who runs it, to tell a run that goes on from one that was killed.
+    options : RunOptions
+        What was asked for; without `resume`.
+    resumed : str
+        Id of the run that this one went on from, empty for none.
+    kernel, executor : str
+        How kernels were made, and the address of what executed the stages.
     """
 
     id: str
@@ -157,9 +178,13 @@ class RunRecord:
     stages: tuple[StageRecord, ...] = ()
     data: tuple[tuple[str, str], ...] = ()
     process: str = field(default="", compare=False)
+    options: RunOptions = DEFAULTS
+    resumed: str = ""
+    kernel: str = ""
+    executor: str = ""
 
     def to_json(self) -> dict[str, object]:
-        """Return it as a JSON object of format 1."""
+        """Return it as a JSON object of format 2."""
         return {"format": FORMAT, **asdict(self), "parameters": dict(self.parameters), "data": dict(self.data)}
 
     @classmethod
@@ -185,6 +210,10 @@ class RunRecord:
             stages=tuple(StageRecord.from_json(one) for one in fields.many("stages")),
             data=tuple(sorted((path, str(digest)) for path, digest in fields.values("data").items())),
             process=fields.text("process"),
+            options=RunOptions.from_json(fields.one("options")) if "options" in fields.mapping else DEFAULTS,
+            resumed=fields.text("resumed") if "resumed" in fields.mapping else "",
+            kernel=fields.text("kernel") if "kernel" in fields.mapping else "",
+            executor=fields.text("executor") if "executor" in fields.mapping else "",
         )
 
     def stage(self, name: str) -> StageRecord:
@@ -200,8 +229,3 @@ class RunRecord:
                 return stage
         known = ", ".join(stage.name for stage in self.stages) or "none"
         raise UsageError(f"Run {self.id} has no stage {name!r}.", f"Its stages are: {known}.")
-
-
-def with_stage(record: RunRecord, stage: StageRecord) -> RunRecord:
-    """Return the record with one more stage."""
-    return replace(record, stages=(*record.stages, stage))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from mlnb.run.record import CaseRecord
 from mlnb.store.artifact import Artifact
@@ -39,6 +40,12 @@ class Spec:
         The cells of a test node.
     result : str
         Where to answer.
+    verify : bool
+        Whether all bytes of the inputs are read before they are trusted.
+    observe : bool
+        Whether estimators are observed (`mlnb.run.honesty_kernel`).
+    slices : tuple of str
+        Columns by which its evaluations are sliced unless they say otherwise.
     """
 
     artifacts: str
@@ -48,6 +55,9 @@ class Spec:
     takers: Mapping[str, tuple[str, ...]]
     tests: tuple[CaseCell, ...]
     result: str
+    verify: bool = False
+    observe: bool = False
+    slices: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Return it as a JSON object of format 1."""
@@ -68,12 +78,23 @@ class Spec:
                 for one in fields.many("tests")
             ),
             result=fields.text("result"),
+            verify=fields.mapping.get("verify") is True,
+            observe=fields.mapping.get("observe") is True,
+            slices=fields.texts("slices") if "slices" in fields.mapping else (),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What the kernel answers; `problem` and `remedy` are of the error that stopped a hand-over, else empty."""
+    """What the kernel answers.
+
+    Attributes
+    ----------
+    problem, remedy : str
+        Of the error that stopped a hand-over, else empty.
+    cpu_s, peak_bytes : float, int
+        What the kernel has used, see `StageRecord`; 0 where the system does not say.
+    """
 
     artifacts: tuple[Artifact, ...] = ()
     cases: tuple[CaseRecord, ...] = ()
@@ -81,6 +102,19 @@ class Result:
     ename: str = ""
     problem: str = ""
     remedy: str = ""
+    cpu_s: float = 0.0
+    peak_bytes: int = 0
+
+    def measured(self) -> Result:
+        """Return it with what this process and its children have used until now."""
+        if sys.platform == "win32":
+            return self
+        import resource
+
+        own, below = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu_s = own.ru_utime + own.ru_stime + below.ru_utime + below.ru_stime
+        unit = 1 if sys.platform == "darwin" else 1024
+        return replace(self, cpu_s=round(cpu_s, 3), peak_bytes=own.ru_maxrss * unit)
 
     def to_json(self) -> dict[str, object]:
         """Return it as a JSON object of format 1."""
@@ -96,4 +130,6 @@ class Result:
             ename=fields.text("ename"),
             problem=fields.text("problem"),
             remedy=fields.text("remedy"),
+            cpu_s=fields.number("cpu_s") if "cpu_s" in fields.mapping else 0.0,
+            peak_bytes=fields.integer("peak_bytes") if "peak_bytes" in fields.mapping else 0,
         )

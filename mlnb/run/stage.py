@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import Protocol
 
-from mlnb import plugins
+from mlnb.notebook.place import located
 from mlnb.pipeline.graph import Json, Pipeline, Stage
 from mlnb.pipeline.render import render_stage
-from mlnb.run.executor import Execution, Executor, Job
 from mlnb.run.fault import case_cells, cases_of, fault_of, fault_of_cases
+from mlnb.run.kernels.job import Execution, Job, OnCell
 from mlnb.run.notebooks import executed_cells
 from mlnb.run.record import StageRecord
 from mlnb.run.spec import FORMAT, Result, Spec
@@ -25,6 +25,7 @@ from mlnb.store.artifact import Artifact
 from mlnb.store.disk import make_folder
 from mlnb.store.folder import StateFolder
 from mlnb.store.manifest import read_json, timestamp, write_json
+from mlnb.store.redaction import KNOWN
 
 OnPosition = Callable[[int, int, int], None]
 
@@ -41,6 +42,12 @@ class StageTask:
         What earlier stages gave.
     folder : Path
         The run's folder.
+    parts : Mapping[str, str]
+        What the key is made of.
+    verify : bool
+        Whether all bytes of the inputs are read before they are trusted.
+    seed, observe : int, bool
+        See `RunOptions`.
     """
 
     pipeline: Pipeline
@@ -49,15 +56,28 @@ class StageTask:
     inputs: tuple[Artifact, ...]
     values: Mapping[str, Json]
     folder: Path
+    parts: Mapping[str, str] = field(default_factory=dict)
+    verify: bool = False
+    seed: int = 0
+    observe: bool = False
+
+
+class Notebooks(Protocol):
+    """Whatever executes a notebook in a fresh kernel."""
+
+    def execute(self, job: Job, on_cell: OnCell) -> Execution:
+        """Execute it; before each of the user's cells `on_cell` is told its number (``metadata.mlnb.cell``)."""
 
 
 def execute_stage(
-    task: StageTask, state: StateFolder, settings: Settings, on_cell: OnPosition
+    task: StageTask, kernels: Notebooks, state: StateFolder, settings: Settings, on_cell: OnPosition
 ) -> tuple[StageRecord, Mapping[str, object]]:
     """Execute one stage in a fresh kernel.
 
     Parameters
     ----------
+    kernels : Notebooks
+        Where.
     on_cell : callable
         Is told number, position and total before each of the stage's cells.
 
@@ -84,7 +104,7 @@ def execute_stage(
     def told(number: int) -> None:
         on_cell(number, numbers.index(number) + 1 if number in numbers else 0, len(numbers))
 
-    execution = _executor(settings).execute(job, told)
+    execution = kernels.execute(job, told)
     record = _judged(task, execution, _result(result_path))
     record = replace(
         record,
@@ -124,6 +144,9 @@ def _spec(task: StageTask, rendered: Mapping[str, object], state: StateFolder, r
         takers=takers(task.pipeline, task.stage),
         tests=case_cells(rendered) if task.stage.kind == "test" else (),
         result=str(result_path),
+        verify=task.verify,
+        observe=task.observe,
+        slices=task.stage.slices,
     )
 
 
@@ -135,12 +158,8 @@ def _job(task: StageTask, rendered: Mapping[str, object], settings: Settings) ->
         folder=task.pipeline.document.path.parent,
         parameters={name: task.values[name] for name in task.stage.parameters},
         timeout_s=settings.stage_timeout_s,
+        seed=task.seed,
     )
-
-
-def _executor(settings: Settings) -> Executor:
-    make = plugins.load("mlnb.executors", settings.executor)
-    return cast(Executor, make() if isinstance(make, type) else make)
 
 
 def _result(path: Path) -> Result | None:
@@ -156,6 +175,9 @@ def _judged(task: StageTask, execution: Execution, result: Result | None) -> Sta
     fault = fault_of(stage.name, execution, result, test=test)
     cases = cases_of(execution, result) if test else ()
     fault = fault or fault_of_cases(stage.name, cases)
+    if fault is not None:
+        problem = located(fault.problem, task.pipeline.document, most=1)
+        fault = replace(fault, problem=KNOWN.text(problem), evalue=KNOWN.text(fault.evalue))
     return StageRecord(
         name=stage.name,
         kind=stage.kind,
@@ -165,4 +187,6 @@ def _judged(task: StageTask, execution: Execution, result: Result | None) -> Sta
         cases=cases,
         error=fault,
         warnings=result.warnings if result is not None else (),
+        cpu_s=result.cpu_s if result is not None else 0.0,
+        peak_bytes=result.peak_bytes if result is not None else 0,
     )

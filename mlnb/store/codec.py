@@ -1,16 +1,16 @@
 """A value becomes a signed, content-addressed artifact, and an artifact the value again.
 
 A codec is a plug-in (entry points ``mlnb.codecs``). Codecs are asked in the order of their rank; the first whose
-round trip reproduces the value is used. Every read verifies the digest, and bytes that can execute code are loaded only
-if a key that this user trusts signed them.
+round trip reproduces the value is used. Bytes are hashed while they are written, known by their stamp where this
+machine wrote them and read whole otherwise; bytes that can execute code are loaded only if a key that this user trusts
+signed them.
 """
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -18,8 +18,11 @@ from mlnb import plugins
 from mlnb.errors import HandoffError, MlnbError
 from mlnb.store import signing
 from mlnb.store.artifact import Artifact
-from mlnb.store.disk import make_folder, storing
-from mlnb.store.files import FileStore, digest_of
+from mlnb.store.disk import storing
+from mlnb.store.equality import same
+from mlnb.store.files import FileStore
+from mlnb.store.hashed import HashedFile
+from mlnb.store.imprint import imprint
 
 GROUP = "mlnb.codecs"
 
@@ -47,14 +50,17 @@ class Codec(Protocol):
     def handles(self, value: object) -> bool:
         """Say, without importing anything, whether `value` is of a kind that this codec knows."""
 
-    def write(self, value: object, path: Path) -> None:
-        """Write `value` to the new file `path`; any error of the value itself is a ValueError or TypeError."""
+    def write(self, value: object, file: HashedFile) -> None:
+        """Write `value` to a new file; any error of the value itself is a ValueError or TypeError."""
 
     def read(self, path: Path) -> object:
         """Return the value: private and writable, whatever becomes of `path`."""
 
     def faithful(self, value: object, copy: object) -> bool:
-        """Say whether `copy`, which was written and read, can stand for `value`."""
+        """Say whether `copy`, which was written and read, can stand for `value`.
+
+        What is exact by construction need not be compared; a test has to show that it is.
+        """
 
 
 def encode(
@@ -82,10 +88,10 @@ def encode(
     for codec in codecs():
         if not codec.handles(value):
             continue
-        with _private_file(store) as path:
-            reason = _written(codec, value, path)
+        with store.writing() as new:
+            reason = _written(codec, value, new.file)
             if not reason:
-                digest, size = store.adopt(path)
+                digest, size = new.keep()
                 signature, key = signing.sign(digest) if codec.executes_code else ("", "")
                 identity = digest if codec.canonical else f"{key_identity}:{name}"
                 return Artifact(name, codec.name, digest, size, identity, type_name(value), signature, key)
@@ -100,8 +106,13 @@ def encode(
     )
 
 
-def decode(artifact: Artifact, store: FileStore) -> object:
+def decode(artifact: Artifact, store: FileStore, *, verify: bool = False) -> object:
     """Return the value of an artifact, private and writable.
+
+    Parameters
+    ----------
+    verify : bool
+        Read all bytes, though this machine wrote them.
 
     Raises
     ------
@@ -113,26 +124,54 @@ def decode(artifact: Artifact, store: FileStore) -> object:
         If its codec is not installed.
     """
     codec = _codec(artifact.codec)
-    path = store.verify(artifact.digest)
+    path = store.trusted(artifact.digest, verify=verify)
     if codec.executes_code:
         signing.verify(artifact.digest, artifact.signature, artifact.key)
     return codec.read(path)
 
 
-def changed(artifact: Artifact, value: object, store: FileStore) -> bool:
-    """Say whether `value`, which was decoded from a canonical artifact, is another value by now.
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A value that was decoded and handed out.
 
-    Artifacts of other codecs cannot be compared by digest: they count as unchanged.
+    Attributes
+    ----------
+    artifact : Artifact
+        What it is.
+    value : callable
+        Returns the value, or None if nobody has it any more.
+    imprint : bytes
+        What it was like when it was handed out; empty where that cannot be told.
     """
-    codec = _codec(artifact.codec)
-    if not codec.canonical:
+
+    artifact: Artifact
+    value: Callable[[], object]
+    imprint: bytes
+
+
+def hand_out(artifact: Artifact, value: object) -> Taken:
+    """Remember what a decoded value is like, without keeping it alive where that can be avoided."""
+    try:
+        reference: Callable[[], object] = weakref.ref(value)
+    except TypeError:
+
+        def reference() -> object:
+            return value
+
+    return Taken(artifact, reference, imprint(value))
+
+
+def changed(taken: Taken, store: FileStore) -> bool:
+    """Say whether a value that was handed out is another value by now.
+
+    Any kind of value is compared, by its imprint first, and where that differs with the artifact itself. What cannot be
+    seen through, and a value that nobody has any more, counts as unchanged.
+    """
+    value = taken.value()
+    if value is None or not taken.imprint:
         return False
-    if not codec.handles(value):
-        return True
-    with _private_file(store) as path:
-        if not _written(codec, value, path) and digest_of(path) == artifact.digest:
-            return False
-    return not codec.faithful(value, decode(artifact, store))
+    now = imprint(value)
+    return bool(now) and now != taken.imprint and not same(value, decode(taken.artifact, store))
 
 
 def codecs() -> tuple[Codec, ...]:
@@ -146,27 +185,18 @@ def type_name(value: object) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-@contextmanager
-def _private_file(store: FileStore) -> Iterator[Path]:
-    with storing(store.folder):
-        folder = Path(tempfile.mkdtemp(prefix=".tmp-", dir=make_folder(store.folder)))
-    try:
-        yield folder / "value"
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def _codec(name: str) -> Codec:
     make = plugins.load(GROUP, name)
     return cast(Codec, make() if isinstance(make, type) else make)
 
 
-def _written(codec: Codec, value: object, path: Path) -> str:
+def _written(codec: Codec, value: object, file: HashedFile) -> str:
     """Write, read and compare; return why the codec cannot be used, or nothing."""
     try:
-        with storing(path):
-            codec.write(value, path)
-        return "" if codec.faithful(value, codec.read(path)) else f"{codec.name} does not give an equal value back"
+        with storing(file.path):
+            codec.write(value, file)
+            file.flush()
+        return "" if codec.faithful(value, codec.read(file.path)) else f"{codec.name} does not give an equal value back"
     except MlnbError:
         raise
     except Exception as error:  # noqa: BLE001  # foreign objects raise what they like when they are pickled

@@ -1,18 +1,25 @@
 """Bytes become a file named by their digest: ``artifacts/sha256/ab/abcd...``.
 
 A file is written once, under a temporary name in the same folder, and renamed: several processes may put the same
-bytes at once. Stored files are never changed; a file whose bytes are not its name is damaged and said to be.
+bytes at once. Stored files are never changed or truncated (kernels map their pages); a file whose bytes are not its
+name is damaged and said to be. What this machine wrote itself is known by its stamp (`mlnb.store.stamps`), whatever
+comes from elsewhere is read whole.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlnb.errors import CorruptError
 from mlnb.store.disk import make_folder, replacing, storing, sync_folder, write_bytes
+from mlnb.store.hashed import HashedFile
+from mlnb.store.stamps import LARGE_BYTES, stamp, stamped
 
 _CHUNK_BYTES = 1 << 20
 
@@ -42,16 +49,18 @@ class FileStore:
         if isinstance(source, bytes):
             digest = "sha256:" + hashlib.sha256(source).hexdigest()
             size = len(source)
-            if not self._whole(digest, size):
+            if not self.has(digest, size):
                 write_bytes(self._place(digest), source, mode=0o444)
+                self._stamp(digest, size)
             return digest, size
         with storing(source, "read"):
             digest, size = digest_of(source), source.stat().st_size
-        if not self._whole(digest, size):
+        if not self.has(digest, size):
             target = self._place(digest)
             with replacing(target, mode=0o444) as copy, source.open("rb") as file:
                 while chunk := file.read(_CHUNK_BYTES):
                     copy.write(chunk)
+            self._stamp(digest, size)
         return digest, size
 
     def adopt(self, source: Path) -> tuple[str, int]:
@@ -64,25 +73,46 @@ class FileStore:
         """
         with storing(source):
             digest, size = digest_of(source), source.stat().st_size
-            if self._whole(digest, size):
+            if self.has(digest, size):
                 source.unlink()
                 return digest, size
-        target = self._place(digest)
-        make_folder(target.parent)
-        with storing(target):
+        with storing(source):
             handle = os.open(source, os.O_RDONLY)
             try:
                 os.fchmod(handle, 0o444)
                 os.fsync(handle)
             finally:
                 os.close(handle)
-            source.replace(target)
-            sync_folder(target.parent)
+        self._take_in(source, digest, size)
         return digest, size
 
+    @contextmanager
+    def writing(self) -> Iterator[NewFile]:
+        """Give a file to write whose digest is known when it is written; what is not kept vanishes with the block.
+
+        Raises
+        ------
+        StorageError
+            If it cannot be made.
+        """
+        path = make_folder(self.folder) / f".tmp-{secrets.token_hex(8)}"
+        with storing(self.folder):
+            file = HashedFile(path)
+        try:
+            yield NewFile(self, file)
+        finally:
+            file.close()
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
     def has(self, digest: str, size_bytes: int) -> bool:
-        """Say whether a file of that digest and size is here (its bytes are not read)."""
-        return self._whole(digest, size_bytes)
+        """Say whether a file of that digest and size is here and can be trusted.
+
+        A file that this machine wrote is known by its stamp; a small one, and one from elsewhere, is read.
+        """
+        with suppress(CorruptError):
+            return self._whole(digest, size_bytes) and self.trusted(digest).is_file()
+        return False
 
     def path(self, digest: str) -> Path:
         """Return where the bytes of `digest` are.
@@ -102,6 +132,25 @@ class FileStore:
             )
         return path
 
+    def trusted(self, digest: str, *, verify: bool = False) -> Path:
+        """Return the path of `digest`: by its stamp where this machine wrote it, after reading all its bytes elsewhere.
+
+        Parameters
+        ----------
+        verify : bool
+            Read all bytes in any case.
+
+        Raises
+        ------
+        CorruptError
+            If they are missing or are not the bytes that were stored.
+        """
+        path = self.path(digest)
+        if verify or not stamped(self._stamp_place(digest), path, digest):
+            self.verify(digest)
+            self._stamp(digest, path.stat().st_size)
+        return path
+
     def verify(self, digest: str) -> Path:
         """Return the path of `digest` after reading all its bytes.
 
@@ -112,14 +161,7 @@ class FileStore:
         """
         path = self.path(digest)
         with storing(path, "read"):
-            found = digest_of(path)
-        if found != digest:
-            raise CorruptError(
-                f"The artifact {digest} in {path} is damaged: its bytes have the digest {found}.",
-                "Remove that file and run the pipeline again with --force, or restore it.",
-                path=str(path),
-                digest=digest,
-            )
+            self._check(path, digest, digest_of(path))
         return path
 
     def read(self, digest: str) -> bytes:
@@ -130,9 +172,20 @@ class FileStore:
         CorruptError
             If they are missing or damaged.
         """
-        path = self.verify(digest)
+        path = self.path(digest)
         with storing(path, "read"):
-            return path.read_bytes()
+            content = path.read_bytes()
+        self._check(path, digest, "sha256:" + hashlib.sha256(content).hexdigest())
+        return content
+
+    def _check(self, path: Path, digest: str, found: str) -> None:
+        if found != digest:
+            raise CorruptError(
+                f"The artifact {digest} in {path} is damaged: its bytes have the digest {found}.",
+                "Remove that file and run the pipeline again with --force, or restore it.",
+                path=str(path),
+                digest=digest,
+            )
 
     def _place(self, digest: str) -> Path:
         algorithm, _, value = digest.partition(":")
@@ -144,11 +197,58 @@ class FileStore:
             )
         return self.folder / "sha256" / value[:2] / value
 
+    def _take_in(self, source: Path, digest: str, size: int) -> None:
+        """Rename a file that is safely on this disk to its place."""
+        target = self._place(digest)
+        make_folder(target.parent)
+        with storing(target):
+            source.replace(target)
+            sync_folder(target.parent)
+        self._stamp(digest, size)
+
+    def _stamp(self, digest: str, size_bytes: int) -> None:
+        if size_bytes >= LARGE_BYTES:
+            stamp(self._stamp_place(digest), self._place(digest), digest)
+
+    def _stamp_place(self, digest: str) -> Path:
+        place = self._place(digest)
+        return self.folder / "stamps" / place.parent.name / place.name
+
     def _whole(self, digest: str, size_bytes: int) -> bool:
         try:
             return self._place(digest).stat().st_size == size_bytes
         except (FileNotFoundError, NotADirectoryError):
             return False
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """A file on its way into a store.
+
+    Attributes
+    ----------
+    store : FileStore
+        Where it goes.
+    file : HashedFile
+        What is written.
+    """
+
+    store: FileStore
+    file: HashedFile
+
+    def keep(self) -> tuple[str, int]:
+        """Store what was written and return its digest and size in bytes.
+
+        Raises
+        ------
+        StorageError
+            If it cannot be made safe or moved.
+        """
+        with storing(self.file.path):
+            digest, size = self.file.finish()
+        if not self.store.has(digest, size):
+            self.store._take_in(self.file.path, digest, size)
+        return digest, size
 
 
 def digest_of(path: Path) -> str:

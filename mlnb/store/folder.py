@@ -24,13 +24,16 @@ class StateFolder:
     ----------
     root : Path
         The folder itself, absolute.
+    shared : str
+        Address of the shared cache, empty for none.
     """
 
     root: Path
+    shared: str = ""
 
     @classmethod
-    def open(cls, project_root: Path) -> StateFolder:
-        """Return the state folder of a project, made where it is missing.
+    def open(cls, project_root: Path, shared: str = "") -> StateFolder:
+        """Return the state folder of a project, made where it is missing; `shared` is as in the attributes.
 
         Raises
         ------
@@ -42,7 +45,9 @@ class StateFolder:
             If it is missing and cannot be made.
         """
         root = project_root.absolute() / ".mlnb"
-        state = cls(root)
+        if shared and "://" not in shared:  # a folder, from the project's root
+            shared = f"file://{root.parent / Path(shared).expanduser()}"
+        state = cls(root, shared)
         try:
             with storing(root, "read"):
                 known = (root / "format.json").exists()

@@ -91,14 +91,14 @@ def trust(public_key_file: Path) -> str:
             f"{public_key_file} holds no Ed25519 public key.",
             f"Ask its owner for the file {own_public_key().name} in their Jupyter data folder under mlnb/keys.",
         )
-    write_bytes(_folder() / "trusted" / f"{key_id(public)}.pub", _pem(public))
+    write_bytes(keys_folder() / "trusted" / f"{key_id(public)}.pub", _pem(public))
     return key_id(public)
 
 
 def own_public_key() -> Path:
     """Return the file of this user's public key, to be given to colleagues; the key is made where it is missing."""
     _own_key()
-    return _folder() / "mlnb_ed25519.pub"
+    return keys_folder() / "mlnb_ed25519.pub"
 
 
 def key_id(public: Ed25519PublicKey) -> str:
@@ -106,7 +106,8 @@ def key_id(public: Ed25519PublicKey) -> str:
     return hashlib.sha256(public.public_bytes_raw()).hexdigest()[:16]
 
 
-def _folder() -> Path:
+def keys_folder() -> Path:
+    """Return the folder of this user's keys, made (0700) where it is missing."""
     from jupyter_core.paths import jupyter_data_dir
 
     folder = Path(jupyter_data_dir()) / "mlnb" / "keys"
@@ -121,7 +122,7 @@ def _own_key() -> Ed25519PrivateKey:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    path = _folder() / "mlnb_ed25519"
+    path = keys_folder() / "mlnb_ed25519"
     if not path.exists():
         _make_key(path)
     with storing(path, "read"):
@@ -166,7 +167,7 @@ def _make_key(path: Path) -> None:
 def _trusted() -> dict[str, Ed25519PublicKey]:
     own = _own_key().public_key()
     known = {key_id(own): own}
-    for path in sorted((_folder() / "trusted").glob("*.pub")):
+    for path in sorted((keys_folder() / "trusted").glob("*.pub")):
         with storing(path, "read"):
             public = _public_key(path.read_bytes())
         if public is not None:

@@ -1,4 +1,4 @@
-"""Names of benches and a count become tables: ``python -m tests.bench [help run service log monitor] --count N``.
+"""Names of benches and a count become tables: ``python -m tests.bench [help run scale crash service ...] --count N``.
 
 Everything is on loopback and bounded; every process that a bench starts is stopped, and the folders are removed. Trust
 the ratios: the seconds belong to the machine and to whatever else runs on it. Exits 1 where a limit does not hold.
@@ -12,7 +12,7 @@ from importlib import import_module
 
 from tests.bench.place import Place
 
-BENCHES = ("help", "run", "service", "log", "monitor")
+BENCHES = ("help", "run", "scale", "handoff", "crash", "service", "log", "monitor")
 
 
 def main() -> int:

@@ -1,7 +1,8 @@
-"""One pipeline of five small stages, run by mlnb and by bare papermill.
+"""One pipeline of five small stages, run by mlnb, by bare papermill and by Ploomber; and once more with nothing to do.
 
 papermill once per stage means what people write by hand: five notebooks, each with its imports, that hand values over
-in files. All in one kernel is the floor: one notebook, no isolation, nothing kept between runs.
+in files. All in one kernel is the floor: one notebook, no isolation, nothing kept between runs. Ploomber, installed in
+an environment of its own, is given the same five as scripts.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from tests.bench.cost import Cost, medians
 from tests.bench.notebook import write_notebook
 from tests.bench.place import Place
+from tests.bench.ploomber import Ploomber
 from tests.bench.table import Table, ratio
 
 _IMPORTS = """\
@@ -62,6 +64,8 @@ _STEPS = (
     ),
 )
 _COLD, _NOTHING = "mlnb run, cold", "mlnb run, nothing to do"
+_PLOOMBER_NOTHING = "ploomber build, nothing to do"
+_NOTHING_LIMIT_S = 0.8
 
 
 def bench(place: Place) -> Table:
@@ -89,29 +93,44 @@ def bench(place: Place) -> Table:
     def each(folder: Path) -> Cost:
         return sum((_papermill(place, folder, step.name, _hand_over(step)) for step in _STEPS), Cost(0, 0))
 
-    costs = medians(
-        place.count,
-        {
-            _COLD: fresh(cold),
-            _NOTHING: lambda: _run(place, projects[-1]),
-            "papermill, once per stage": fresh(each),
-            "papermill, all in one kernel": fresh(
-                lambda folder: _papermill(place, folder, "all", [_IMPORTS, *(step.source for step in _STEPS)])
-            ),
-        },
-    )
+    contestants = {
+        _COLD: fresh(cold),
+        _NOTHING: lambda: _run(place, projects[-1]),
+        "papermill, once per stage": fresh(each),
+        "papermill, all in one kernel": fresh(
+            lambda folder: _papermill(place, folder, "all", [_IMPORTS, *(step.source for step in _STEPS)])
+        ),
+    }
+    ploomber = Ploomber(place)
+    built: list[Path] = []
+
+    def build(folder: Path) -> Cost:
+        built.append(folder)
+        ploomber.write(folder, [(step.name, _givers(step), "\n".join(_hand_over(step))) for step in _STEPS])
+        return ploomber.build(folder)
+
+    if not ploomber.missing:
+        contestants |= {"ploomber build": fresh(build), _PLOOMBER_NOTHING: lambda: ploomber.build(built[-1])}
+    costs = medians(place.count, contestants)
     states = _states(place, projects[-1])
     if len(set(heard)) != 1 or states != {"cached"}:
         raise RuntimeError(f"The contestants did not do the same work: {heard}, {states}.")
     ours = costs[_COLD].cpu_s
     rows = [[name, f"{c.cpu_s:.2f}", f"{c.wall_s:.2f}", ratio(c.cpu_s, ours)] for name, c in costs.items()]
+    nothing = costs[_NOTHING].cpu_s
+    notes = [
+        f"Every contestant found the same auc, {float(heard[0]):.4f}; the last mlnb run took all stages from its cache.",
+        f"Nothing to do: {nothing:.2f} CPU s for a fresh process (limit {_NOTHING_LIMIT_S}).",
+        f"Ploomber could not be installed here: {ploomber.missing}"
+        if ploomber.missing
+        else f"Ploomber with nothing to do takes {costs[_PLOOMBER_NOTHING].cpu_s / nothing:.1f} times as much.",
+    ]
     return Table(
         f"run: five stages with pandas and scikit-learn, 2,000 rows (medians of {place.count})",
         ["contestant", "CPU s", "wall s", "CPU, times a cold mlnb run"],
         rows,
-        [
-            f"Every contestant found the same auc, {float(heard[0]):.4f}; the last mlnb run took all stages from its cache."
-        ],
+        notes,
+        held=nothing < _NOTHING_LIMIT_S,
     )
 
 
@@ -133,3 +152,8 @@ def _hand_over(step: _Step) -> list[str]:
     takes = [f'{name} = joblib.load("{name}.joblib")' for name in step.takes]
     gives = [f'joblib.dump({name}, "{name}.joblib")' for name in step.gives]
     return ["\n".join([_IMPORTS, "import joblib", *takes]), step.source, "\n".join(gives)]
+
+
+def _givers(step: _Step) -> tuple[str, ...]:
+    """Return the steps that give what a step takes: Ploomber orders them by that."""
+    return tuple(dict.fromkeys(other.name for other in _STEPS if set(other.gives) & set(step.takes)))

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from mlnb.store.equality import same
+from mlnb.store.hashed import HashedFile
 
 
 class SkopsCodec:
@@ -25,14 +26,15 @@ class SkopsCodec:
         base = sys.modules.get("sklearn.base")
         return base is not None and isinstance(value, base.BaseEstimator)
 
-    def write(self, value: object, path: Path) -> None:
+    def write(self, value: object, file: HashedFile) -> None:
         """Write the estimator; a type of the notebook's own is a TypeError."""
         import skops.io
 
-        skops.io.dump(value, path)
-        own = [name for name in skops.io.get_untrusted_types(file=path) if name.startswith("__main__.")]
+        content = skops.io.dumps(value)
+        own = [name for name in skops.io.get_untrusted_types(data=content) if name.startswith("__main__.")]
         if own:
             raise TypeError(f"it holds the notebook's own {', '.join(own)}")
+        file.lend(content)
 
     def read(self, path: Path) -> object:
         """Return the estimator; the caller has checked the signature."""

@@ -2,7 +2,7 @@
 
 Layout: ``mlnbpkl1``, the number of parts, the size of each part (little-endian u64), then the parts, each starting at
 a multiple of 64: the pickle, then its out-of-band buffers. Reading maps the file copy-on-write, so that arrays are
-writable and cost nothing until they are touched.
+writable and cost nothing until they are touched (`mlnb.store.mapped`).
 
 What the notebook defines is pickled by value, and by name as well: in a kernel whose setup has defined that name
 already, the setup's own class is used, so that ``isinstance`` means the same in every stage.
@@ -11,7 +11,6 @@ already, the setup's own class is used, so that ``isinstance`` means the same in
 from __future__ import annotations
 
 import io
-import mmap
 import struct
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -21,6 +20,9 @@ from typing import Any
 
 import cloudpickle
 from cloudpickle import Pickler
+
+from mlnb.store.hashed import HashedFile
+from mlnb.store.mapped import open_private
 
 _MAGIC = b"mlnbpkl1"
 _ALIGN = 64
@@ -39,22 +41,20 @@ class PickleCodec:
         """Say yes: it is the last to be asked."""
         return True
 
-    def write(self, value: object, path: Path) -> None:
+    def write(self, value: object, file: HashedFile) -> None:
         """Write the pickle and its buffers."""
         buffers: list[Any] = []
         stream = io.BytesIO()
         _Pickler(stream, protocol=5, buffer_callback=buffers.append).dump(value)
         parts = [stream.getbuffer(), *(buffer.raw() for buffer in buffers)]
-        with path.open("wb") as file:
-            file.write(_MAGIC + struct.pack(f"<{len(parts) + 1}Q", len(parts), *(part.nbytes for part in parts)))
-            for part in parts:
-                file.write(b"\0" * (-file.tell() % _ALIGN))
-                file.write(part)
+        file.write(_MAGIC + struct.pack(f"<{len(parts) + 1}Q", len(parts), *(part.nbytes for part in parts)))
+        for part in parts:
+            file.write(b"\0" * (-file.tell() % _ALIGN))
+            file.lend(part)
 
     def read(self, path: Path) -> object:
         """Return the object; the caller has checked the signature."""
-        with path.open("rb") as file:
-            view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+        view = open_private(path)
         if bytes(view[:8]) != _MAGIC:
             raise ValueError(f"{path} is not of this codec")
         (count,) = struct.unpack_from("<Q", view, 8)

@@ -175,10 +175,10 @@ def test_a_notebook_without_tests_is_told_so(mlnb, write_notebook):
     assert ran.code == 2 and "%%test" in ran.err
 
 
-def test_ctrl_c_leaves_a_consistent_state_and_exit_code_1(command, tmp_path, mlnb):
-    command.notebook(
-        "%%stage one\na = 1", "%%stage two\nimport time\nb = a\ntime.sleep(600)", path=tmp_path / "nb.ipynb"
-    )
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_a_run_that_is_stopped_leaves_a_consistent_state_and_is_gone_on_with(command, tmp_path, mlnb, how):
+    cells = ("%%stage one\na = 1", "%%stage two\nimport time\nb = a\ntime.sleep(600)")
+    command.notebook(*cells, path=tmp_path / "nb.ipynb")
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "mlnb", "run", "nb.ipynb", "--events"],
         cwd=tmp_path,
@@ -190,12 +190,44 @@ def test_ctrl_c_leaves_a_consistent_state_and_exit_code_1(command, tmp_path, mln
         for line in process.stdout:
             last = json.loads(line)
             if last["event"] == "cell-started" and last["stage"] == "two":
-                process.send_signal(signal.SIGINT)
-                process.send_signal(signal.SIGINT)
+                process.send_signal(how)
+                process.send_signal(how)
     assert (process.returncode, last["event"], last["type"]) == (1, "error", "CancelledError")
     record = mlnb("runs", "show", "last", "--json").json()
     assert record["state"] == "cancelled"
-    assert [stage["state"] for stage in record["stages"]] == ["done"]
+    assert [stage["state"] for stage in record["stages"]] == ["done", "cancelled"]
+    command.notebook(cells[0], "%%stage two\nb = a", path=tmp_path / "nb.ipynb")
+    again = mlnb("run", "--resume", "--json").json()
+    assert (again["state"], again["resumed"]) == ("done", record["id"])
+    assert [stage["state"] for stage in again["stages"]] == ["cached", "done"]
+    assert f"goes on from {record['id']}" in mlnb("runs", "show", "last").out
+    refused = mlnb("run", "--resume", "nb.ipynb")
+    assert refused.code == 2 and "there is nothing to resume" in refused.err
+
+
+def test_parts_of_a_pipeline_are_run_by_name(mlnb, ran):
+    folder, _ = ran
+
+    def states(*words):
+        told = mlnb("run", "nb.ipynb", "-p", "trees=4", *words, "--json", cwd=folder).json()
+        return {stage["name"]: stage["state"] for stage in told["stages"]}
+
+    assert states("--until", "prepare") == {"prepare": "cached"}
+    assert states("--only", "prepare,train") == {"prepare": "cached", "train": "cached"}
+    refused = mlnb("run", "nb.ipynb", "--from", "tarin", cwd=folder)
+    assert refused.code == 2 and "Did you mean 'train'?" in refused.err
+    assert "NOTEBOOK" in mlnb("run").err
+
+
+def test_a_summary_is_added_for_github(mlnb, ran):
+    folder, _ = ran
+    (folder / "summary.md").write_text("before\n")
+    for _ in range(2):
+        summary = {"GITHUB_STEP_SUMMARY": str(folder / "summary.md")}
+        assert mlnb("run", "nb.ipynb", "-p", "trees=4", cwd=folder, env=summary).code == 0
+    text = (folder / "summary.md").read_text()
+    assert text.startswith("before\n### ✅ nb.ipynb: done")
+    assert text.count("| ♻️ | train | cached |") == 2 and "| train.score | 6 |" in text
 
 
 def test_the_starter_and_the_workflow_fit_each_other():

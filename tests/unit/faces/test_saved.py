@@ -24,6 +24,25 @@ def test_vs_code_says_it_in_the_namespace(nb, tmp_path):
     assert notebook_of({"__vsc_ipynb_file__": str(nb)}, {}, tmp_path) == nb
 
 
+def test_vs_codes_interactive_window_names_its_script_and_other_files_of_python_are_none(nb, tmp_path):
+    script = nb.with_name("train.py")
+    script.write_text("# %%\nx = 1\n")
+    assert notebook_of({"__file__": str(script)}, {}, tmp_path) == script
+    assert notebook_of({}, {"JPY_SESSION_NAME": "folder/train.py"}, nb.parent) == script
+    assert notebook_of({"__vsc_ipynb_file__": str(nb), "__file__": str(script)}, {}, tmp_path) == nb
+    with pytest.raises(UsageError):
+        notebook_of({"__file__": str(tmp_path / "kernel.zip")}, {}, tmp_path)
+
+
+def test_cells_of_a_script_are_known_as_vs_code_sends_them(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text("# %%\nx = 1\n\n# %%\n# %%stage train\ny = x\n\n# %%\n#!%%stage use\nz = y\n")
+    os.utime(script, (1, 1))
+    refuse_unsaved(_executed("x = 1", "y = x", "%%stage use\nz = y"), script)
+    with pytest.raises(UsageError, match=r"y = 2"):
+        refuse_unsaved(_executed("x = 1", "y = 2"), script)
+
+
 def test_jupyter_says_it_absolutely_or_relative_to_a_root_that_only_it_knows(nb):
     for told in (str(nb), "folder/nb.ipynb", "/folder/nb.ipynb", "nb.ipynb"):
         assert notebook_of({}, {"JPY_SESSION_NAME": told}, nb.parent) == nb

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from mlnb.errors import MonitorError
-from mlnb.monitor.performance import class_index, classifier_performance, regressor_performance, roc_auc
+from mlnb.model.metrics_classes import roc_auc
+from mlnb.monitor.performance import class_index, classifier_performance, regressor_performance
 
 RANDOM = np.random.default_rng(11)
 

@@ -1,4 +1,4 @@
-"""A real IPython, and `tracked` made importable: tests are collected with importmode=importlib."""
+"""A real IPython, and `tracked`, `traced` and `corpus` made importable: tests are collected with importmode=importlib."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-_spec = importlib.util.spec_from_file_location("tracked", Path(__file__).with_name("tracked.py"))
-assert _spec is not None
-assert _spec.loader is not None
-if "tracked" not in sys.modules:
-    _module = importlib.util.module_from_spec(_spec)
-    sys.modules["tracked"] = _module
-    _spec.loader.exec_module(_module)
+for _name in ("tracked", "traced", "corpus"):
+    _spec = importlib.util.spec_from_file_location(_name, Path(__file__).with_name(f"{_name}.py"))
+    assert _spec is not None
+    assert _spec.loader is not None
+    if _name not in sys.modules:
+        _module = importlib.util.module_from_spec(_spec)
+        sys.modules[_name] = _module
+        _spec.loader.exec_module(_module)
 
 
 @pytest.fixture

@@ -164,8 +164,9 @@ def test_certain_and_optional_inputs_are_told_apart(
         ("alias = frame\nalias['c'] = 1", {"frame"}),
         ("alias = frame\nalias = other()\nalias['c'] = 1", set()),
         ("items = []\nitems.append(1)", set()),
-        ("[seen.add(x) for x in xs]", set()),
-        ("[part.fit(x) for part in parts]", set()),
+        ("[seen.add(x) for x in xs]", {"seen"}),
+        ("found = [frame.add(x) for x in xs]", set()),
+        ("[part.fit(x) for part in parts]", {"parts"}),
         ("def change(f, extra):\n    f['c'] = 1\nchange(frame, other)", {"frame"}),
         ("def change(f):\n    f['c'] = 1\nchange(f=frame)", {"frame"}),
         ("def change():\n    frame['c'] = 1\nchange()", {"frame"}),
@@ -224,6 +225,13 @@ CELLS = [
     ("%%timeit -n1 -r1\nx = y", {"y"}, set()),
     ("%timeit -n 1 -r 1 x = y", {"y"}, set()),
     ("z = %timeit -n 1 -r 1 -o y", {"y"}, {"z"}),
+    ("%%timeit -n1 -r1 t = y\nx = t", {"y"}, set()),
+    ("%%time\nfor i in y:\n    !echo {i}", {"y"}, {"i"}),
+    ("%prun -q -l 3 x = y()", {"y"}, {"x"}),
+    ("a, b = y; a", {"y"}, {"a", "b"}),
+    (",y 1", {"y"}, set()),
+    ("%env NAME=value\nx = %env NAME", set(), {"x"}),
+    ("x = y;", {"y"}, {"x"}),
     ("x = await y()", {"y"}, {"x"}),
     ("for i in y:\n    !echo {i}\n    %time x = i", {"y"}, {"x", "i"}),
     ("y?", set(), set()),
@@ -250,7 +258,7 @@ def test_ipython_syntax_is_understood(cell: str, inputs: set[str], outputs: set[
 class _Rows(list[int]):
     """Something that can be called and awaited, and looped over."""
 
-    def __call__(self) -> _Rows:
+    def __call__(self, *args: object) -> _Rows:
         return self
 
     def __await__(self) -> Iterator[None]:
@@ -271,6 +279,57 @@ def test_ipython_itself_binds_what_the_analysis_says(
     assert result.success
     bound = {name for name in set(namespace) - before if not name.startswith("_")}
     assert bound == outputs
+
+
+EXPANDED = [
+    ("!echo {y}", True),
+    ("!echo $y", True),
+    ("!echo {len(str(y)) + 1}", True),
+    ("!echo {1 if y == 'ab' else 2}", True),
+    ("!echo $$y", False),
+    ("!echo '{print y' 'y'", False),
+    ("%%bash -s {y}\necho $1", True),
+    ("%%bash\necho $y {y}", False),
+    ("z = !echo {y[0]}\nprint(z)", True),
+]
+
+
+@pytest.mark.parametrize(("cell", "taken"), EXPANDED)
+def test_what_a_shell_line_takes_is_what_changes_its_output(
+    cell: str, taken: bool, shell: object, capfd: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+    for value in ("ab", "c"):
+        shell.user_ns["y"] = value  # type: ignore[attr-defined]
+        shell.run_cell(cell, store_history=False)  # type: ignore[attr-defined]
+        said.append(capfd.readouterr().out)
+    assert (said[0] != said[1]) == taken
+    assert ("y" in analyse(cell).optional) == taken
+
+
+def test_a_builtin_that_somebody_may_bind_is_told_apart() -> None:
+    assert analyse("x = max(rows)\nlist = 1\ny = list").shadows == ("max",)
+    assert analyse("def f():\n    return sum(rows)\nf()").shadows == ("sum",)
+
+
+@pytest.mark.parametrize(
+    ("cell", "dynamic"),
+    [
+        ("x = 1\nexec(text)", {2: "exec"}),
+        ("%run other.py", {1: "%run"}),
+        ("%%cython\ndef f(): pass", {1: "%%cython"}),
+        ("globals().update(found)", {1: "globals().update"}),
+        ("exec('x = 1')\nglobals().update(a=1)\nexec(text, {})", {}),
+    ],
+)
+def test_code_that_only_exists_when_it_runs_is_told(cell: str, dynamic: dict[int, str]) -> None:
+    assert analyse(cell).dynamic == dynamic
+
+
+def test_what_sql_and_stored_variables_bind_and_may_read() -> None:
+    names = analyse("%%sql result << \nselect * from t where a = :low and b::int < {{high}}")
+    assert (names.outputs, set(names.optional)) == (("result",), {"low", "high"})
+    assert analyse("%store -r a b").outputs == ("a", "b")
 
 
 def test_what_a_shell_line_may_expand_is_optional() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
+import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -15,8 +17,9 @@ from hypothesis import strategies as st
 
 from mlnb.notebook.document import read_document
 from mlnb.pipeline.build import build_pipeline
-from mlnb.pipeline.fingerprint import Key, changed_parts, fingerprint
+from mlnb.pipeline.fingerprint import Fingerprints, Key, changed_parts, fingerprint
 from mlnb.pipeline.parameters import read_values
+from mlnb.store.digests import RACY_NS, FileDigests
 
 Write = Callable[..., Path]
 
@@ -57,7 +60,6 @@ SETUP = BASE[3]
         {5: f"{USE}   # a remark"},
         {5: str(USE).replace("text =", "\n\n# why\ntext  =")},
         {5: str(USE).replace("%%stage use --metrics total", "#| stage: use\n#| metrics: total")},
-        {5: str(USE).replace("--metrics total", "--metrics total --slices a")},
         {5: str(USE).replace("--metrics total\n", "--metrics total\n%%time\n")},
         {5: str(USE).replace("open(path)", "(open)( path )")},
         {3: str(SETUP).replace("OTHER = 20", "OTHER = 30")},
@@ -114,7 +116,8 @@ def test_values_inputs_modules_and_files_are_parts(key: Callable[..., Key], tmp_
 
 def test_the_parts_can_be_read(key: Callable[..., Key], tmp_path: Path) -> None:
     parts = key().parts
-    assert list(parts) == ["code", "setup", "parameters", "inputs", "modules", "distributions", "files", "outputs"]
+    names = ["code", "setup", "parameters", "inputs", "modules", "distributions", "files", "env", "writes", "outputs"]
+    assert list(parts) == names
     assert json.loads(parts["parameters"]) == {"path": "rows.csv"}
     assert json.loads(parts["inputs"]) == {"rows": "sha256:1"}
     assert list(json.loads(parts["modules"])) == ["deeper.py", "helper.py"]
@@ -126,6 +129,96 @@ def test_the_parts_can_be_read(key: Callable[..., Key], tmp_path: Path) -> None:
     assert json.loads(parts["files"]) == {"rows.csv": f"sha256:{digest}"}
     assert json.loads(parts["outputs"]) == ["total"]
     assert key().digest.startswith("sha256:")
+
+
+def test_what_helpers_read_counts_where_the_stage_can_reach_it(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "lib/data").mkdir(parents=True)
+    (tmp_path / "lib/__init__.py").write_text("from . import tables\n", "utf-8")
+    (tmp_path / "lib/tables.py").write_text(
+        "from pathlib import Path\nHERE = Path(__file__).parent / 'data'\n"
+        "def used():\n    return inner()\ndef inner():\n    return open(HERE / 'used.csv')\n"
+        "def other():\n    return open(HERE / 'other.csv')\n",
+        "utf-8",
+    )
+    for name in ("used", "other"):
+        (tmp_path / f"lib/data/{name}.csv").write_text(name, "utf-8")
+    path = write("%%stage a\nfrom lib import tables\nx = tables.used()", "%%stage b\nimport lib\nlib.tables.other()")
+    pipeline = build_pipeline(read_document(path))
+    prints = Fingerprints(pipeline, {}, root=tmp_path)
+    files = {stage.name: list(json.loads(prints.key(stage, {}).parts["files"])) for stage in pipeline.stages}
+    assert files == {"a": ["lib/data/used.csv"], "b": ["lib/data/other.csv"]}
+
+
+def test_declared_data_and_variables_are_parts_and_values_stay_secret(write: Write, tmp_path: Path) -> None:
+    path = write("%%stage a --reads 'rows/*.csv' --env REGION,TOKEN\nx = 1")
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows/1.csv").write_text("1", "utf-8")
+    pipeline = build_pipeline(read_document(path))
+
+    def key(**environ: str) -> Key:
+        return Fingerprints(pipeline, {}, root=tmp_path, environ=environ).key(pipeline.stages[0], {})
+
+    first = key(REGION="eu", TOKEN="hunter2")
+    assert key(REGION="eu", TOKEN="hunter2", OTHER="1") == first
+    assert changed_parts(first.parts, key(REGION="us", TOKEN="hunter2").parts) == ("env",)
+    assert key(REGION="", TOKEN="x").parts["env"] != key(TOKEN="x").parts["env"]
+    plain = [hashlib.sha256(text).hexdigest() for text in (b"hunter2", b"TOKEN=hunter2")]
+    assert not any(text in json.dumps(dict(first.parts)) for text in ("hunter2", *plain))
+    (tmp_path / "rows/2.csv").write_text("2", "utf-8")
+    assert changed_parts(first.parts, key(REGION="eu", TOKEN="hunter2").parts) == ("files",)
+
+
+def test_a_comment_declares_as_the_magic_does(write: Write) -> None:
+    stages = [
+        build_pipeline(read_document(write(source))).stages[0]
+        for source in ("%%stage a --reads x.csv,y.csv --env B\n1", "#| stage: a\n#| reads: x.csv, y.csv\n#| env: B\n1")
+    ]
+    assert [(stage.reads, stage.env) for stage in stages] == [(("x.csv", "y.csv"), ("B",))] * 2
+
+
+def test_a_large_file_is_read_once_while_its_stamp_stays(tmp_path: Path) -> None:
+    large = tmp_path / "large.bin"
+    large.write_bytes(b"x" * 2_000_000)
+    os.utime(large, (1_000_000_000, 1_000_000_000))
+    later = time.time_ns() + 10 * RACY_NS
+    digests = FileDigests(tmp_path / "digests.json", clock=lambda: later)
+    assert (digests.sha256(large), digests.read_bytes) == (digests.sha256(large), 2_000_000)
+    again = FileDigests(tmp_path / "digests.json", clock=lambda: later)
+    assert (again.sha256(large), again.read_bytes) == (digests.sha256(large), 0)
+    with large.open("r+b") as file:
+        file.write(b"y" * 2_000_000)
+    os.utime(large, (1_000_000_000, 1_000_000_000))  # the same size, inode and time of modification
+    assert again.sha256(large) == f"sha256:{hashlib.sha256(b'y' * 2_000_000).hexdigest()}"
+
+
+def test_a_file_that_changed_just_before_it_was_read_is_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "a.bin"
+    file.write_bytes(b"x" * 2_000_000)
+    digests = FileDigests(tmp_path / "digests.json")
+    digests.sha256(file)
+    digests.sha256(file)
+    assert digests.read_bytes == 4_000_000
+    assert not (tmp_path / "digests.json").exists()
+    (tmp_path / "digests.json").write_text("{", "utf-8")
+    assert FileDigests(tmp_path / "digests.json").sha256(file) == digests.sha256(file)
+
+
+def test_a_working_copy_counts_by_its_sources(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "workcopy").mkdir(parents=True)
+    (elsewhere / "workcopy-1.0.dist-info").mkdir()
+    (elsewhere / "workcopy-1.0.dist-info/METADATA").write_text("Name: workcopy\nVersion: 1.0\n", "utf-8")
+    (elsewhere / "workcopy-1.0.dist-info/direct_url.json").write_text('{"dir_info": {"editable": true}}', "utf-8")
+    (elsewhere / "workcopy/__init__.py").write_text("from .deep import x\n", "utf-8")
+    (elsewhere / "workcopy/deep.py").write_text("x = 1\n", "utf-8")
+    monkeypatch.syspath_prepend(str(elsewhere))
+    (tmp_path / "nb").mkdir()
+    pipeline = build_pipeline(read_document(write("%%stage a\nimport workcopy\nx = 1", name="nb/nb.ipynb")))
+    before = fingerprint(pipeline, pipeline.stages[0], {}, {}, root=tmp_path / "nb")
+    assert json.loads(before.parts["distributions"])["workcopy"] == "1.0"
+    (elsewhere / "workcopy/deep.py").write_text("x = 2\n", "utf-8")
+    after = fingerprint(pipeline, pipeline.stages[0], {}, {}, root=tmp_path / "nb")
+    assert changed_parts(before.parts, after.parts) == ("modules",)
 
 
 def test_another_folder_makes_no_other_key(write: Write, tmp_path: Path) -> None:

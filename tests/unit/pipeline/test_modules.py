@@ -90,7 +90,7 @@ def test_distributions_are_known_by_their_versions(tmp_path: Path) -> None:
     code = "import sklearn.linear_model, yaml, json, no_such_thing\nfrom numpy import pi"
     found = trace_imports([ast.parse(code)], [tmp_path], tmp_path).distributions
     assert found == {
-        "PyYAML": version("PyYAML"),
+        "pyyaml": version("PyYAML"),
         "no_such_thing": "not installed",
         "numpy": version("numpy"),
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",

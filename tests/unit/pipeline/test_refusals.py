@@ -353,5 +353,7 @@ def test_a_syntax_error_is_told_with_cell_and_line(plan: Plan, cells: list[str],
 
 
 def test_a_repeated_stage_may_repeat_its_options(plan: Plan) -> None:
-    pipeline = plan("%%stage a --metrics x\nx = 1", "%%stage a --metrics x --slices s\ny = 1")
+    pipeline = plan(
+        "%%stage a --metrics x\nx = 1", "%%stage a --metrics x --slices s\nimport mlnb\ny = mlnb.evaluate([x], [x])"
+    )
     assert pipeline.stage("a").slices == ("s",)

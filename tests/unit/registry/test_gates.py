@@ -22,7 +22,10 @@ PYTHON = {
 }
 SIGNS = st.sampled_from(sorted(PYTHON))
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
-METRICS = st.from_regex(r"[a-z_][a-z0-9_]{0,8}(\.[a-z_][a-z0-9_-]{0,8})?", fullmatch=True)
+METRICS = st.from_regex(
+    r"[a-z_][a-z0-9_]{0,8}(\.[a-z_][a-z0-9_-]{0,8})?(@[0-9]{1,3})?(\[[a-z ]{1,5}=[A-Za-z0-9 .<-]{1,8}\])?",
+    fullmatch=True,
+)
 
 
 def verdict_of(gate: str, measured: float) -> Verdict:

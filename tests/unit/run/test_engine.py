@@ -18,6 +18,7 @@ from mlnb.pipeline.parameters import read_values
 from mlnb.run.engine import run_pipeline
 from mlnb.run.events import Event, event_json
 from mlnb.run.history import list_runs, read_run
+from mlnb.run.options import RunOptions
 from mlnb.run.record import RunRecord
 from mlnb.run.values import artifact_of, numbers
 from mlnb.settings import Settings
@@ -69,7 +70,8 @@ class Runner:
         pipeline = build_pipeline(read_document(path))
         values = read_values(pipeline.parameters, assignments, None)
         self.events.clear()
-        return run_pipeline(pipeline, values, self.state, Settings(), self.events.append, force=force, until=until)
+        options = RunOptions(force=force, until=until)
+        return run_pipeline(pipeline, values, self.state, Settings(), self.events.append, options)
 
     def value(self, record: RunRecord, name: str) -> object:
         return decode(artifact_of(record, name), self.state.files)
@@ -252,7 +254,7 @@ def test_ctrl_c_leaves_a_cancelled_run_and_what_was_finished(tmp_path: Path, run
     assert out.startswith("CancelledError Run ")
     assert err == ""
     (record,) = list_runs(run.state)
-    assert (record.state, states(record)) == ("cancelled", {"one": "done"})
+    assert (record.state, states(record)) == ("cancelled", {"one": "done", "two": "cancelled"})
     user_notebook("%%stage one\na = 1", "%%stage two\nb = a", "%%stage three\nc = b")
     assert states(run(path))["one"] == "cached"
 

@@ -5,11 +5,13 @@ from collections.abc import Callable
 
 import pytest
 
-from mlnb.run.executor import Execution, Job
 from mlnb.run.fault import case_cells, cases_of, fault_of, fault_of_cases
-from mlnb.run.local import LocalExecutor
+from mlnb.run.kernels.job import Execution, Job
+from mlnb.run.kernels.open import open_kernels
 from mlnb.run.record import CaseRecord
 from mlnb.run.spec import CaseCell, Result
+from mlnb.settings import Settings
+from mlnb.store.folder import StateFolder
 
 # (source, first line of the notebook's cell, what the case must say); cell numbers count from 11
 FAILING = [
@@ -38,7 +40,8 @@ def executed(
     cells.append(cell("assert helper(1) == 1", 30, "cells"))
     cells.append(cell("%no_such_magic", 31, "cells"))
     path.write_text(json.dumps(notebook(cells)))
-    return LocalExecutor().execute(Job(path, path.parent, {}), lambda number: None)
+    with open_kernels("spawn", StateFolder.open(path.parent), Settings()) as kernels:
+        return kernels.execute(Job(path, path.parent, {}), lambda number: None)
 
 
 def test_a_case_names_exception_and_line_of_the_users_cell(executed: Execution) -> None:
@@ -51,12 +54,23 @@ def test_a_case_names_exception_and_line_of_the_users_cell(executed: Execution) 
 
 
 def test_a_stage_fails_with_the_first_exception_and_its_innermost_place(executed: Execution) -> None:
-    fault = fault_of("train", executed, None)
+    fault = fault_of("train", _untagged(executed), None)
     assert fault is not None
     assert (fault.cell, fault.line, fault.ename, fault.evalue) == (11, 3, "AssertionError", "not two")
     assert fault.problem == "Stage 'train' failed in cell 11, line 3: AssertionError: not two."
     assert "assert x == 2" in fault.traceback
     assert "\x1b" not in fault.traceback
+
+
+def test_a_cell_of_a_stage_that_is_tagged_so_may_raise(executed: Execution) -> None:
+    assert fault_of("train", executed, Result()) is None
+    assert fault_of("train", _untagged(executed), Result()) is not None
+
+
+def _untagged(executed: Execution) -> Execution:
+    """Return the same execution as if no cell had been allowed to raise."""
+    content = json.loads(json.dumps(executed.notebook).replace('"raises-exception"', '"other"'))
+    return Execution(content, executed.last, executed.crash)
 
 
 def test_a_magic_that_does_not_exist_is_told_although_ipython_only_prints_it(executed: Execution) -> None:

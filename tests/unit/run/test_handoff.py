@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import textwrap
 import threading
+import weakref
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from mlnb.errors import HandoffError, UntrustedError
 from mlnb.run.handoff import give, run_tests, take
@@ -98,6 +102,51 @@ def test_an_input_that_was_changed_but_not_given_is_noticed(tmp_path: Path, stor
         f"Stage 'train' changed '{name}' without giving it: later stages see the value from before."
         for name in ("frame", "array", "items")
     )
+
+
+def test_a_change_inside_what_is_pickled_or_large_is_noticed_too(tmp_path: Path, store: FileStore) -> None:
+    rows = np.random.default_rng(0).normal(size=(20_000, 2))
+    model = LogisticRegression().fit(rows, rows[:, 0] > 0)
+    values: dict[str, object] = {
+        "model": model,
+        "counts": Counter("ab"),
+        "table": pd.DataFrame(rows),
+        "seen": Counter("ab"),
+    }
+    namespace = take(spec_file(tmp_path, tuple(encode(name, value, store, "") for name, value in values.items())))
+    namespace["model"].fit(rows, rows[:, 1] > 0)  # type: ignore[attr-defined]
+    namespace["counts"].update("c")  # type: ignore[attr-defined]
+    namespace["table"].iloc[19_999, 1] = 0.0  # type: ignore[attr-defined]
+    namespace["seen"].most_common(1)  # type: ignore[attr-defined]
+    give(spec_file(tmp_path), namespace)
+    assert [warning.split("'")[3] for warning in answer(tmp_path).warnings] == ["model", "counts", "table"]
+
+
+def test_a_value_that_the_stage_lets_go_is_freed(tmp_path: Path, store: FileStore) -> None:
+    spec = spec_file(tmp_path, (encode("frame", pd.DataFrame({"a": [1, 2]}), store, ""),))
+    namespace = take(spec)
+    gone = weakref.ref(namespace["frame"])
+    namespace["frame"] = namespace["frame"].iloc[:1].copy()  # type: ignore[attr-defined]
+    assert gone() is None
+    give(spec, namespace)
+    assert answer(tmp_path).warnings == ()
+
+
+def test_inputs_are_read_whole_where_the_run_says_verify(tmp_path: Path, store: FileStore) -> None:
+    artifact = encode("array", np.arange(500_000), store, "")
+    plain = spec_file(tmp_path, (artifact,))
+    before = bytes_read()
+    take(plain)
+    assert bytes_read() - before < 100_000
+    fields = json.loads(Path(plain).read_text())
+    Path(plain).write_text(json.dumps({**fields, "verify": True}))
+    take(plain)
+    assert bytes_read() - before >= artifact.size_bytes
+
+
+def bytes_read() -> int:
+    """Return how many bytes this process has read so far, as the operating system counts them."""
+    return int(Path("/proc/self/io").read_text().split()[1])
 
 
 def test_an_untrusted_value_is_told_to_the_engine(tmp_path: Path, store: FileStore) -> None:

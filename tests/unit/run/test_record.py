@@ -13,7 +13,9 @@ import pytest
 from mlnb.errors import NewerFormatError, UsageError
 from mlnb.run.history import list_runs, read_run
 from mlnb.run.junit import junit_xml
+from mlnb.run.options import RunOptions
 from mlnb.run.record import CaseRecord, RunRecord, StageFault, StageRecord
+from mlnb.run.summary import markdown
 from mlnb.run.surroundings import alive, environment_lock, git_state, this_process
 from mlnb.run.values import artifact_of, numbers
 from mlnb.store.artifact import Artifact
@@ -49,6 +51,10 @@ RECORD = RunRecord(
         StageRecord("test-evaluate", "test", "skipped"),
     ),
     data=(("flights.csv", "sha256:4"),),
+    options=RunOptions(start=("train",), jobs=2, kernel="fork"),
+    resumed="20261122-190000-a1b2c3",
+    kernel="fork",
+    executor="local",
 )
 
 
@@ -58,6 +64,69 @@ def test_a_record_survives_its_file(tmp_path: Path) -> None:
     assert read_run(state, RECORD.id) == RECORD
     assert read_run(state, "last") == RECORD
     assert list_runs(state) == (RECORD,)
+
+
+# As mlnb 0.1 wrote it, before runs had options.
+FORMAT_1 = """{
+ "format": 1,
+ "id": "20261101-080910-0a1b2c",
+ "notebook": "nb.ipynb",
+ "notebook_digest": "sha256:5",
+ "git_commit": "",
+ "git_dirty": false,
+ "parameters": {"month": 3},
+ "environment": "sha256:6",
+ "started_at": "2026-11-01T08:09:10.000000Z",
+ "state": "done",
+ "seconds": 1.5,
+ "stages": [
+  {
+   "name": "prepare", "kind": "stage", "state": "done", "key": "sha256:7", "seconds": 1.25,
+   "started_at": "2026-11-01T08:09:10.100000Z",
+   "artifacts": [
+    {"name": "n", "codec": "json", "digest": "sha256:8", "size_bytes": 1, "identity": "sha256:8", "type_name": "int",
+     "signature": "", "key": ""}
+   ],
+   "cases": [], "error": null, "notebook": "runs/20261101-080910-0a1b2c/prepare.ipynb", "warnings": []
+  }
+ ],
+ "data": {"a.csv": "sha256:9"},
+ "process": "host/1/2.00"
+}
+"""
+
+
+def test_a_record_of_format_1_is_still_read(tmp_path: Path) -> None:
+    state = StateFolder.open(tmp_path)
+    folder = state.runs / "20261101-080910-0a1b2c"
+    folder.mkdir()
+    (folder / "run.json").write_text(FORMAT_1)
+    record = read_run(state, "last")
+    assert (record.id, record.state, record.parameters, record.data) == (
+        folder.name, "done", {"month": 3}, (("a.csv", "sha256:9"),)
+    )  # fmt: skip
+    assert record.stage("prepare").artifacts[0].digest == "sha256:8"
+    assert (record.options, record.resumed, record.kernel) == (RunOptions(), "", "")
+    assert (record.stage("prepare").cpu_s, record.stage("prepare").peak_bytes) == (0.0, 0)
+
+
+def test_a_summary_for_ci_names_states_metrics_and_the_line_that_failed() -> None:
+    fault = replace(
+        FAULT, problem="Stage 'train' failed in cell 7, line 3: ValueError: a|b <c>.", traceback="  File x\n"
+    )
+    stages = (replace(RECORD.stages[1], error=fault, peak_bytes=52_000_000), RECORD.stages[2], RECORD.stages[3])
+    record = replace(RECORD, stages=stages, resumed="20261122-190000-a1b2c3")
+    lines = markdown(record, {"auc": 0.75, "evaluate.auc": 0.75}).split("\n")
+    assert lines[0] == "### ❌ notebooks/delays.ipynb: failed in 12.5 s"
+    assert lines[2].startswith("run `20261122-193000-a1b2c3`, goes on from `20261122-190000-a1b2c3`, commit `abc` with")
+    assert "| ❌ | train | failed | 4.0 s | 52 MB |  |" in lines
+    assert "| ⏭️ | evaluate | skipped |  |  |  |" in lines
+    assert "| ❌ | test\\-prepare | failed | 1.0 s |  | 1 of 2 passed |" in lines
+    assert "| evaluate.auc | 0.75 |" in lines
+    assert r"**Stage 'train' failed in cell 7, line 3: ValueError: a\|b \<c\>.** Correct it." in lines
+    assert "      File x" in lines
+    assert r"**test\-prepare: cell 5** (cell 5): KeyError: 'a'" in lines
+    assert lines[-2:] == ["", ""]
 
 
 def test_runs_are_listed_newest_first_and_damaged_ones_passed_over(tmp_path: Path) -> None:
@@ -71,7 +140,7 @@ def test_runs_are_listed_newest_first_and_damaged_ones_passed_over(tmp_path: Pat
     assert [run.id for run in list_runs(state)] == ["20261123-000000-aaaaaa", "20261122-000000-aaaaaa"]
     with pytest.raises(UsageError, match=r"Did you mean 20261123-000000-aaaaaa\?"):
         read_run(state, "20261123-000000-aaaaab")
-    write_json(state.runs / "20261125-000000-aaaaaa" / "run.json", {**RECORD.to_json(), "format": 2})
+    write_json(state.runs / "20261125-000000-aaaaaa" / "run.json", {**RECORD.to_json(), "format": 3})
     with pytest.raises(NewerFormatError):
         list_runs(state)
 

@@ -116,3 +116,22 @@ def test_what_is_no_notebook_is_named(tmp_path: Path, content: str | None) -> No
         path.write_text(content)
     with pytest.raises(NotebookError, match=r"x\.ipynb cannot be read as a notebook"):
         report_html(path)
+
+
+def test_the_head_draws_the_pipeline_with_what_became_of_each_stage(tmp_path: Path) -> None:
+    source = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_code_cell("%%stage train\nmodel = 1"),
+            nbformat.v4.new_code_cell("%%test train\nassert model"),
+        ]
+    )
+    nbformat.write(source, tmp_path / "source.ipynb")
+    page = report_html(notebook(tmp_path))
+    picture = page[page.index('class="mlnb-plan"') : page.index("</svg>")]
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", picture)
+    assert [text for text in texts if text in {"train", "test train", "cached", "failed"}] == [
+        "train",
+        "cached",
+        "test train",
+        "failed",
+    ]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,7 @@ for number in range(60):
 
 
 def everything_below(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+    return [path for path in folder.rglob("*") if path.is_file() and "stamps" not in path.parts]
 
 
 @given(content=st.binary(max_size=2000))
@@ -65,7 +66,7 @@ def test_a_changed_byte_is_found(store: FileStore) -> None:
     path = store.path(digest)
     path.chmod(0o644)
     path.write_bytes(b"hOnest bytes")
-    assert store.has(digest, size)
+    assert not store.has(digest, size)
     with pytest.raises(CorruptError, match="is damaged: its bytes have the digest sha256:"):
         store.read(digest)
 
@@ -104,6 +105,82 @@ def test_processes_that_put_the_same_bytes_at_once_all_find_them_whole(store: Fi
     assert len(files) == 61
     for file in files:
         assert hashlib.sha256(file.read_bytes()).hexdigest() == file.name
+
+
+def bytes_read() -> int:
+    """Return how many bytes this process has read so far, as the operating system counts them."""
+    return int(Path("/proc/self/io").read_text().split()[1])
+
+
+def test_what_this_machine_wrote_is_known_by_its_stamp_and_not_read_again(store: FileStore) -> None:
+    digest, size = store.put(os.urandom(4_000_000))
+    before = bytes_read()
+    assert store.has(digest, size)
+    assert store.trusted(digest) == store.path(digest)
+    assert bytes_read() - before < 100_000
+    store.trusted(digest, verify=True)
+    assert bytes_read() - before >= size
+
+
+def test_what_comes_from_elsewhere_is_read_once(store: FileStore, tmp_path: Path) -> None:
+    digest, size = store.put(os.urandom(4_000_000))
+    shutil.copytree(store.folder, tmp_path / "copy", copy_function=shutil.copy2)
+    copied = FileStore(tmp_path / "copy")
+    before = bytes_read()
+    assert copied.has(digest, size)
+    assert bytes_read() - before >= size
+    before = bytes_read()
+    assert copied.has(digest, size)
+    assert bytes_read() - before < 100_000
+
+
+def test_a_stamp_of_another_user_proves_nothing(
+    store: FileStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest, size = store.put(os.urandom(1_000_000))
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "other"))
+    before = bytes_read()
+    store.trusted(digest)
+    assert bytes_read() - before >= size
+
+
+def test_changed_bytes_are_found_though_size_and_time_are_as_before(store: FileStore) -> None:
+    digest, size = store.put(bytes(1_000_000))
+    path = store.path(digest)
+    found = path.stat()
+    path.chmod(0o644)
+    with path.open("r+b") as file:
+        file.write(b"x")
+    path.chmod(0o444)
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+    assert not store.has(digest, size)
+    with pytest.raises(CorruptError, match="is damaged"):
+        store.trusted(digest)
+    store.put(bytes(1_000_000))
+    assert store.has(digest, size)
+
+
+def test_without_a_place_for_stamps_files_are_read_every_time(store: FileStore) -> None:
+    store.folder.mkdir()
+    (store.folder / "stamps").write_text("in the way")
+    digest, size = store.put(bytes(1_000_000))
+    before = bytes_read()
+    assert store.has(digest, size)
+    assert bytes_read() - before >= size
+
+
+def test_what_is_written_but_not_kept_vanishes(store: FileStore) -> None:
+    with store.writing() as new:
+        new.file.write(b"x" * 100_000)
+    with pytest.raises(KeyError), store.writing() as new:
+        new.file.write(b"x" * 100_000)
+        raise KeyError
+    assert everything_below(store.folder) == []
+    with store.writing() as new:
+        new.file.write(b"kept")
+        digest, size = new.keep()
+    assert (store.read(digest), size) == (b"kept", 4)
+    assert store.path(digest).stat().st_mode & 0o777 == 0o444
 
 
 def test_a_file_where_the_folder_should_be_is_named(tmp_path: Path) -> None:

@@ -78,3 +78,10 @@ def test_processes_that_open_it_at_once_all_succeed(tmp_path: Path) -> None:
         "runs",
         "services",
     ]
+
+
+def test_a_shared_cache_is_an_address_or_a_folder_from_the_root(tmp_path: Path) -> None:
+    assert StateFolder.open(tmp_path).shared == ""
+    assert StateFolder.open(tmp_path, "s3://team/cache").shared == "s3://team/cache"
+    assert StateFolder.open(tmp_path, "../share").shared == f"file://{tmp_path}/../share"
+    assert StateFolder.open(tmp_path, "/mnt/share").shared == "file:///mnt/share"

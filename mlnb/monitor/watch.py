@@ -1,0 +1,47 @@
+"""A version and its service's log become the report on how it fares."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+from mlnb.monitor.labels import read_labels as read_label_file
+from mlnb.monitor.reference import Reference
+from mlnb.monitor.report import Report, build_report
+from mlnb.registry.version import Version
+from mlnb.service.log_reader import read_labels, read_predictions
+from mlnb.store.folder import StateFolder
+
+
+def watch(version: Version, state: StateFolder, *, at: datetime, span: str, labels: Path | None) -> Report:
+    """Compare what was asked of a model with what one of its versions was made from.
+
+    Parameters
+    ----------
+    at : datetime
+        Now, aware.
+    span : str
+        A window: ``hour``, ``day``, ``week``, ``month`` or ``500 rows``.
+    labels : Path or None
+        CSV or JSON file of true values by prediction id, beside those in the log.
+
+    Raises
+    ------
+    MonitorError
+        If nothing was logged, or the labels cannot be read.
+    """
+    reference = Reference.from_json(json.loads(state.files.read(version.files["reference.json"])))
+    folder = state.predictions / version.model
+    known = read_labels(folder)
+    if labels is not None:
+        known |= read_label_file(labels)
+    return build_report(
+        reference,
+        read_predictions(folder),
+        model=version.model,
+        version=version.number,
+        at=at,
+        span=span,
+        labels=known,
+    )

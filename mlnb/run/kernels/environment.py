@@ -1,0 +1,11 @@
+"""The environment of a process becomes that of a stage's kernel."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+
+def environment(seed: int) -> Mapping[str, str]:
+    """Return this process's environment with the hash seed that makes the order of sets the same in every kernel."""
+    return {**os.environ, "PYTHONHASHSEED": str(seed)}
