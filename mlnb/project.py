@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mlnb.registry.audit import Audit
     from mlnb.registry.registry import Registry
     from mlnb.registry.version import Promotion, Version
+    from mlnb.run.launch import Launch
     from mlnb.run.record import RunRecord
     from mlnb.run.runs import Runs
     from mlnb.service.target import Target
@@ -158,10 +159,9 @@ class Project:
         CancelledError
             If the user stopped it.
         """
-        from mlnb.run.launch import Launch, launch
+        from mlnb.run.launch import Launch
 
-        asked = Launch(notebook, assignments, file, options)
-        return launch(asked, self.state, self.settings, notify or _silent)
+        return self._launch(Launch(notebook, assignments, file, options), notify)
 
     def test(
         self,
@@ -173,10 +173,9 @@ class Project:
         notify: Notify | None = None,
     ) -> RunRecord:
         """Run the notebook's tests and the stages that they need; parameters and options as in `run`."""
-        from mlnb.run.launch import Launch, launch
+        from mlnb.run.launch import Launch
 
-        asked = Launch(notebook, assignments, file, options, tests=True)
-        return launch(asked, self.state, self.settings, notify or _silent)
+        return self._launch(Launch(notebook, assignments, file, options, tests=True), notify)
 
     def reuse(
         self,
@@ -191,9 +190,11 @@ class Project:
 
         It starts no process and loads no library, so a live kernel can do it by itself; parameters as in `run`.
         """
-        from mlnb.run.launch import Launch, relaunch
+        from mlnb.run.launch import Launch, refuse_early, relaunch
 
         asked = Launch(notebook, assignments, file, options)
+        if not (self.root / ".mlnb").is_dir():
+            refuse_early(asked)
         return relaunch(asked, self.state, self.settings, notify or _silent)
 
     def tune(
@@ -359,6 +360,13 @@ class Project:
         from mlnb.store.ledger import Ledger
 
         return Ledger(self.state.ledger)
+
+    def _launch(self, asked: Launch, notify: Notify | None) -> RunRecord:
+        from mlnb.run.launch import launch, refuse_early
+
+        if not (self.root / ".mlnb").is_dir():
+            refuse_early(asked)
+        return launch(asked, self.state, self.settings, notify or _silent)
 
     def _yard(self, notify: Notify | None) -> Yard:
         from mlnb.ship import Yard

@@ -23,6 +23,8 @@ from mlnb.faces.verb import stopped
 from mlnb.faces.verbs import deploy, doctor, monitor, plan, predict, promote, rollback, run, test
 from mlnb.faces.verify import verify
 
+_GRAMMAR = "rfc3987_syntax"
+"""Half of papermill's import: nbformat loads it through jsonschema, for a check of formats that notebooks have not."""
 _EPILOG = """\b
 Complete with TAB:
   bash  eval "$(_MLNB_COMPLETE=bash_source mlnb)"
@@ -57,6 +59,8 @@ for _verb in (*_VERBS, runs, models, services, audit):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:  # this process is ours, to the end
+        sys.modules.setdefault(_GRAMMAR, None)  # type: ignore[arg-type]  # Python's own way to forbid an import
     try:
         return call(words)
     except MlnbError as error:

@@ -6,14 +6,17 @@ import re
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from mlnb.errors import UsageError
-from mlnb.run.options import KERNELS, RunOptions
+
+if TYPE_CHECKING:
+    from mlnb.run.options import RunOptions
 
 Answer = TypeVar("Answer")
+_KERNELS = ("fork", "pool", "spawn")
 _RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}|last")
 
 
@@ -27,7 +30,7 @@ def _stages(word: str, name: str, text: str) -> Callable[[Callable[..., Answer]]
 
 _HOW = (
     click.option("--verify", is_flag=True, help="Read all bytes of cached results before they are trusted."),
-    click.option("--kernel", type=click.Choice(KERNELS), help="How kernels are made; the default is fork."),
+    click.option("--kernel", type=click.Choice(_KERNELS), help="How kernels are made; the default is fork."),
     click.option("--executor", default="", metavar="ADDRESS", help="Where stages run: local, or dask://HOST:PORT."),
     click.option("-j", "--jobs", type=click.IntRange(1), help="Stages at once at the most; default: the cores."),
 )
@@ -55,6 +58,8 @@ def how_to_run(verb: Callable[..., Answer]) -> Callable[..., Answer]:
     def called(
         *given: object, verify: bool, kernel: str | None, executor: str, jobs: int | None, **rest: object
     ) -> Answer:
+        from mlnb.run.options import RunOptions
+
         options = RunOptions(verify=verify, kernel=kernel or "", executor=executor, jobs=jobs or 0)
         return verb(*given, options=options, **rest)
 
@@ -66,6 +71,8 @@ def what_to_run(verb: Callable[..., Answer]) -> Callable[..., Answer]:
 
     @wraps(verb)
     def called(*given: object, options: RunOptions, notebook: Path | None, resume: str, **rest: object) -> Answer:
+        from mlnb.run.options import RunOptions
+
         if resume and not _RUN_ID.fullmatch(resume) and notebook is None:
             notebook, resume = Path(resume), "last"  # mlnb run --resume train.ipynb
         if notebook is None and not resume:

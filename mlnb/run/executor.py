@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mlnb.run.record import StageRecord
     from mlnb.run.stage import OnPosition, StageTask
 
+_STORED_BY = {"sklearn": "skops.io"}  # 3 s in each kernel that takes or gives an estimator
+
 
 @dataclass(frozen=True, slots=True)
 class Session:
@@ -130,8 +132,14 @@ class Deferred:
                 from mlnb.run.kernels.preload import preload_of
 
                 self._made = open_executor(self._session)
-                self._made.prepare(preload_of(self._document))
+                self._made.prepare(_with_codecs(preload_of(self._document)))
             return self._made
+
+
+def _with_codecs(modules: Sequence[str]) -> tuple[str, ...]:
+    """Return the modules with those that store the values of their distributions, which every giver would import."""
+    tops = {name.partition(".")[0] for name in modules}
+    return (*modules, *(name for top, name in _STORED_BY.items() if top in tops))
 
 
 def open_executor(session: Session) -> Executor:

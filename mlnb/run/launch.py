@@ -76,6 +76,23 @@ def launch(asked: Launch, state: StateFolder, settings: Settings, notify: Notify
         return run_pipeline(pipeline, values, state, settings, notify, options, executor=executor, finished=finished)
 
 
+def refuse_early(asked: Launch) -> None:
+    """Raise what `launch` would refuse of notebook and parameters: a project's first run leaves nothing then.
+
+    Raises
+    ------
+    NotebookError, PlanError, ParameterError, UsageError
+        As `launch`.
+    """
+    from mlnb.pipeline.build import build_pipeline
+    from mlnb.run.choice import choose
+
+    if asked.notebook is not None:
+        pipeline = build_pipeline(read_document(asked.notebook))
+        _values(pipeline, asked, None)
+        choose(pipeline, asked.options)
+
+
 def relaunch(asked: Launch, state: StateFolder, settings: Settings, notify: Notify) -> RunRecord | None:
     """Run a notebook if every stage is in the cache; return None, and leave nothing, where one must be executed.
 

@@ -12,7 +12,7 @@ from importlib import import_module
 
 from tests.bench.place import Place
 
-BENCHES = ("help", "run", "scale", "handoff", "crash", "service", "log", "monitor")
+BENCHES = ("help", "run", "kernels", "pipeline", "scale", "handoff", "crash", "service", "log", "monitor")
 
 
 def main() -> int:

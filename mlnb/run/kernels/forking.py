@@ -115,6 +115,8 @@ class Zygote:
         ------
         UnforkableError
             If the zygote has threads, or does not answer.
+        RuntimeError
+            If somebody has called `abort`.
         """
         for _ in range(_ATTEMPTS):
             connection = self._connect(Path(request.folder), request.environ)
@@ -126,7 +128,7 @@ class Zygote:
                 modules = ", ".join(cast("list[str]", answer["modules"])) or "the environment"
                 raise UnforkableError(f"{modules} starts threads when it is imported")
             if self._aborted:
-                raise UnforkableError("it is not wanted any more")
+                raise RuntimeError("nobody wants it any more")
             if self._held is not None:  # it has retired, or is dead: the next one begins with our modules too
                 self.prepare((), Path(request.folder), request.environ)
         raise UnforkableError("the process that forks them ended")

@@ -32,7 +32,7 @@ class PromptClient(PapermillNotebookClient):  # type: ignore[misc]  # papermill 
 
     async def async_start_new_kernel_client(self) -> Any:
         """Return a client whose channels are all heard."""
-        self.km.context.setsockopt(_reconnect_option(), _RECONNECT_MS)
+        self.km.context.reconnect_ivl = _RECONNECT_MS
         try:
             self.kc = self.km.client()
             await ensure_async(self.kc.start_channels())
@@ -125,9 +125,3 @@ async def _heard(client: Any, timeout_s: float) -> None:
                 raise RuntimeError("Kernel died before replying to kernel_info") from None
             elif time.monotonic() > deadline:
                 raise RuntimeError(f"Kernel didn't respond in {timeout_s:g} seconds") from None
-
-
-def _reconnect_option() -> int:
-    import zmq
-
-    return int(zmq.RECONNECT_IVL)

@@ -20,6 +20,7 @@ from mlnb.errors import StorageError
 from mlnb.store.disk import storing
 
 _SOCKET_PATH_LIMIT = 108
+_swept: set[Path] = set()
 _LONGEST = "/mlnb-1234567890/z-0123456789abcdef"
 
 
@@ -37,7 +38,9 @@ def private_folder() -> Iterator[Path]:
             yield Path(name)
         return
     with shared_folder() as shared:
-        sweep(shared)
+        if shared not in _swept:
+            sweep(shared)
+            _swept.add(shared)
         with storing(shared):
             folder = Path(tempfile.mkdtemp(prefix="k-", dir=shared))
         handle = _opened(folder)
@@ -75,11 +78,7 @@ def sweep(shared: Path) -> None:
         if path.name.startswith("k-"):
             _sweep_folder(path)
         elif path.name.startswith("z-"):
-            listener = connected(path)
-            if listener is None:
-                path.unlink(missing_ok=True)
-            else:
-                listener.close()
+            _sweep_socket(path)
 
 
 def connected(path: Path) -> socket.socket | None:
@@ -91,6 +90,17 @@ def connected(path: Path) -> socket.socket | None:
         made.close()
         return None
     return made
+
+
+def _sweep_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.setblocking(False)  # whoever is busy has others waiting
+        try:
+            asking.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)
+        except BlockingIOError:
+            return
 
 
 def _sweep_folder(path: Path) -> None:

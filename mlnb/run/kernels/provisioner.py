@@ -47,7 +47,8 @@ class PreparedProvisioner(LocalProvisioner):  # type: ignore[misc]  # jupyter_cl
         request = Request(arguments, environ, self.cwd, os.getpid(), debugger)
         output = [_descriptor(kwargs.get("stdout"), 1), _descriptor(kwargs.get("stderr"), 2)]
         self.process = await asyncio.to_thread(self.take, request, output)
-        self.pid = self.pgid = self.process.pid
+        self.pid = self.process.pid
+        self.pgid = self.pid if hasattr(os, "killpg") else None
         return self.connection_info
 
 

@@ -72,6 +72,7 @@ class Session:
                     crash = self._run(log)
                 finally:
                     _kill(self._manager)
+                    _wait(self._manager)
         finally:
             _close_loop()
         content = self._written()
@@ -81,11 +82,15 @@ class Session:
     def interrupt(self) -> None:
         """Interrupt the cell that runs."""
         self.cancelled = True
-        self._signal(signal.SIGINT)
+        group = getattr(getattr(self._manager, "provisioner", None), "pgid", None)
+        if group:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, signal.SIGINT)
 
     def kill(self) -> None:
         """End the kernel with all that it has started."""
-        self._signal(signal.SIGKILL)
+        if self._manager is not None:
+            _kill(self._manager)
 
     def started(self, cell: Any, cell_index: int) -> None:
         """Hear from nbclient that a cell begins."""
@@ -154,12 +159,6 @@ class Session:
         text: str = nbformat.v4.writes(nbformat.from_dict(notebook))
         return text.encode("utf-8", "surrogatepass")
 
-    def _signal(self, number: int) -> None:
-        group = getattr(getattr(self._manager, "provisioner", None), "pgid", None)
-        if group:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(group, number)
-
     def _last_words(self, log: BinaryIO) -> str:
         process = getattr(self._manager.provisioner, "process", None)
         code = process.poll() if process is not None else None
@@ -210,6 +209,11 @@ def _kill(manager: Any) -> None:
     if process is not None:
         with suppress(ProcessLookupError):
             process.kill()
+
+
+def _wait(manager: Any) -> None:
+    process = getattr(manager.provisioner, "process", None)
+    if process is not None:
         process.wait()
 
 

@@ -105,7 +105,7 @@ def test_interrupting_the_kernel_stops_the_run_and_leaves_a_consistent_state(liv
     assert shown.error["ename"] in {"CancelledError", "RunError"}
     record = json.loads(kernel.run("%mlnb runs show last --json").text)
     assert record["state"] == "cancelled"
-    assert [stage["state"] for stage in record["stages"]] == ["done"]
+    assert [stage["state"] for stage in record["stages"]] == ["done", "cancelled"]
 
 
 def test_under_a_headless_runner_deploy_says_one_line_and_does_nothing(new_kernel, write_notebook, tmp_path):
