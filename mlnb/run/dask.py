@@ -25,6 +25,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from mlnb.errors import MlnbError, PluginError, RunError, SettingsError
+from mlnb.pipeline.modules import module_folders, trace_imports
+from mlnb.pipeline.setup import tree_of
 from mlnb.run import cache
 from mlnb.run.executor import Session
 from mlnb.run.record import StageRecord
@@ -274,9 +276,14 @@ def _unpacked(parcel: Parcel, project: Path, state: StateFolder, bucket: Bucket)
 
 
 def _needed_files(task: StageTask, project: Path) -> list[Path]:
-    """Return the project's modules and data files that the stage's key names."""
-    folder = task.pipeline.document.path.parent
-    places = [project / name for name in json.loads(task.parts.get("modules", "{}"))]
+    """Return the project's modules and data files that the stage's key names, and the modules of the whole setup.
+
+    All of the setup runs in every stage, though only what the stage uses of it is part of its key.
+    """
+    path = task.pipeline.document.path
+    folder = path.parent
+    setup = trace_imports(map(tree_of, task.pipeline.setup), module_folders(path, project), project)
+    places = [project / name for name in {**json.loads(task.parts.get("modules", "{}")), **setup.sources}]
     places += [folder / name for name in json.loads(task.parts.get("files", "{}")) if "://" not in name]
     found = [Path(os.path.normpath(place)) for place in places]
     return [path for path in dict.fromkeys(found) if path.is_file() and path.is_relative_to(project)]
