@@ -252,7 +252,10 @@ def _address(runtime: Path, process: subprocess.Popen[bytes], log: Path) -> str:
         if process.poll() is not None:
             break
         for file in runtime.glob("jpserver-*.json"):
-            url = json.loads(file.read_text())["url"]
+            content = file.read_text()
+            if not content:  # the server has made it and not yet written it
+                continue
+            url = json.loads(content)["url"]
             headers = {"Authorization": f"token {json.loads(file.read_text())['token']}"}
             # Lab asks for the exporters; a server that stops while a thread imports them never ends. So: at once.
             httpx.get(f"{url}api/nbconvert", headers=headers, timeout=120, trust_env=False).raise_for_status()

@@ -145,7 +145,7 @@ def test_a_notebook_that_cannot_be_planned_says_why_at_the_cell(server, open_not
     notebook = open_notebook("nb.ipynb")
     notebook.run_pipeline()
     notebook.expect_status("refused")
-    expect(notebook.cell("nowhere").locator(".mlnb-Fault")).to_contain_text("nowhere")
+    expect(notebook.cell("nowhere").locator(".mlnb-Fault")).to_contain_text("nowhere", timeout=60_000)
 
 
 def test_a_run_outlives_a_reload_of_the_page_and_can_be_cancelled(server, open_notebook):
