@@ -144,9 +144,14 @@ class _Study:
 
     def _take_up_lost(self) -> None:
         """Try again what a session that is no more had begun, and choose the sampler for what is to come."""
-        for trial in self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-            if not alive(str(trial.user_attrs.get("process", "/0/0"))):
-                self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
+        states = optuna.trial.TrialState
+        for trial in self._study.get_trials(deepcopy=False, states=(states.RUNNING, states.FAIL)):
+            ended = trial.state == states.FAIL
+            stopped = (
+                ended and "message" not in trial.user_attrs and f"lost-{trial.number}" not in self._study.user_attrs
+            )
+            if stopped or not (ended or alive(str(trial.user_attrs.get("process", "/0/0")))):
+                self._study.tell(trial.number, state=states.FAIL, skip_if_finished=True)
                 self._study.set_user_attr(f"lost-{trial.number}", True)
                 if trial.params:
                     self._study.enqueue_trial(trial.params)
