@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mlnb.store.codecs.sink import ArrowSink
 from mlnb.store.hashed import HashedFile
@@ -154,7 +154,7 @@ def read_frame(view: memoryview) -> tuple[pd.DataFrame, Note]:
         first += 1
     rest = _rest(batch, first, note)
     if note.frequency:
-        rest.index.freq = note.frequency  # type: ignore[attr-defined]  # it is an index of dates or durations
+        cast(Any, rest.index).freq = note.frequency  # it is an index of dates or durations
     labels = _axis(base64.b64decode(note.labels))
     for at, (dtype, position) in enumerate(note.others):
         blocks.append((_other_values(rest.iloc[:, at], batch.column(first + at), dtype), [position]))
