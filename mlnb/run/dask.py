@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import hashlib
 import json
+import logging
 import os
 import sys
 import threading
@@ -92,8 +93,11 @@ class DaskExecutor:
         self._bucket = bucket_at(session.settings.shared_cache)
         self._lock = threading.Lock()
         self._connected: Client | None = None
+        self._refusal: MlnbError | None = None
         self._listening: dict[str, OnPosition] = {}
         self._run = uuid.uuid4().hex[:12]
+        self._log = logging.getLogger("distributed.client")
+        self._log_level = self._log.level
 
     def __enter__(self) -> Self:
         """Return the executor itself."""
@@ -139,11 +143,20 @@ class DaskExecutor:
         if self._connected is not None:
             self._connected.close(timeout=_CONNECT_TIMEOUT_S)
             self._connected = None
+            self._log.setLevel(self._log_level)
 
     def _client(self) -> Client:
         with self._lock:
+            if self._refusal is not None:  # of the first attempt: nobody waits twice
+                raise self._refusal
             if self._connected is None:
-                self._connected = _connect(self._session.address)
+                try:
+                    self._connected = _connect(self._session.address)
+                except MlnbError as error:
+                    self._refusal = error
+                    raise
+                self._log_level = self._log.level
+                self._log.setLevel(logging.CRITICAL)  # a lost scheduler is told in our own two sentences
                 self._connected.subscribe_topic(_TOPIC, self._heard)
             return self._connected
 

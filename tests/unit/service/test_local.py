@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import psutil
@@ -159,7 +159,7 @@ def test_nothing_answered_is_lost_when_the_service_is_killed(
                 answered.extend(json.loads(connection.getresponse().read())["ids"])
                 if len(answered) > 600:
                     os.kill(started.pid, signal.SIGKILL)
-        except (OSError, ValueError):
+        except (OSError, ValueError, HTTPException):
             return  # it is gone
         finally:
             connection.close()
