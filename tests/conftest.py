@@ -68,12 +68,33 @@ def listening() -> set[int]:
     return {c.laddr.port for c in psutil.Process().net_connections("inet") if c.status == psutil.CONN_LISTEN}
 
 
+@pytest.fixture(autouse=True, scope="session")
+def nothing_remains_in_the_end() -> Iterator[None]:
+    """Fail where a process outlives all tests."""
+    yield
+    end_of(ours())
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_remains_of_a_module() -> Iterator[None]:
+    """Fail a module that leaves a process behind."""
+    before = ours()
+    yield
+    end_of(ours() - before, kept=bool(before))
+
+
 @pytest.fixture(autouse=True)
 def nothing_remains() -> Iterator[None]:
     """Fail a test that leaves a process, a port or a kernel's socket behind."""
     before, ports = ours(), listening()
     yield
-    left = ours() - before
+    end_of(ours() - before, kept=bool(before))
+    assert listening() <= ports, f"ports remain: {listening() - ports}"
+
+
+def end_of(left: set[psutil.Process], *, kept: bool = False) -> None:
+    """Fail where a process does not end; `kept`: a kernel or server of several tests may keep the zygote of its runs."""
+    left = {process for process in left if not (kept and _is_zygote(process))}
     _, alive = psutil.wait_procs(left, timeout=10)
     described = []
     for process in alive:
@@ -83,4 +104,10 @@ def nothing_remains() -> Iterator[None]:
         except psutil.Error:
             continue
     assert not described, f"processes remain: {described}"
-    assert listening() <= ports, f"ports remain: {listening() - ports}"
+
+
+def _is_zygote(process: psutil.Process) -> bool:
+    try:
+        return "mlnb.run.kernels.zygote" in process.cmdline()
+    except psutil.Error:
+        return False

@@ -1,4 +1,4 @@
-"""What has been typed so far becomes what it could become: notebooks, models, versions and aliases.
+"""What has been typed so far becomes what it could become: notebooks, models, versions, aliases, stages.
 
 One source for the shell's TAB and the notebook's TAB. A completion never complains: where it cannot look, it offers
 nothing.
@@ -7,6 +7,7 @@ nothing.
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,6 +70,23 @@ def run_stages(ctx: click.Context, _param: click.Parameter, incomplete: str) -> 
     except (MlnbError, OSError):
         return []
     return _matching([stage.name for stage in record.stages], incomplete)
+
+
+def stages(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the stages of the notebook that has been typed before, or that the live kernel belongs to."""
+    from mlnb.faces.saved import notebook_of
+    from mlnb.notebook.document import read_document
+    from mlnb.pipeline.build import build_pipeline
+
+    before, comma, last = incomplete.rpartition(",")
+    try:
+        words = [str(ctx.params.get("notebook") or ""), *ctx.args]  # click leaves it there while an option has no value
+        named = next((Path(word) for word in words if Path(word).suffix in NOTEBOOKS), None)
+        path = named or notebook_of({}, os.environ, Path.cwd())
+        names = [stage.name for stage in build_pipeline(read_document(path)).stages]
+    except (MlnbError, OSError):
+        return []
+    return [CompletionItem(before + comma + name) for name in names if name.startswith(last)]
 
 
 def known_models(folder: Path | None) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from mlnb.errors import GateError, MlnbError, RunError
 from mlnb.faces.verb import stopped
+from mlnb.run.kernels.warm import lent
 
 Event = Mapping[str, object]
 _STOP_TIMEOUT_S = 20
@@ -43,11 +44,12 @@ def follow(words: Sequence[str], notify: Callable[[Event], None], folder: Path) 
     """
     command = [sys.executable, "-P", "-m", "mlnb", *words, "--events"]
     environ = {key: value for key, value in os.environ.items() if key not in {"JPY_SESSION_NAME", "JPY_PARENT_PID"}}
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints, lent() as (variables, files):
         process = subprocess.Popen(
             command,
             cwd=folder,
-            env=environ,
+            env={**environ, **variables},
+            pass_fds=files,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=complaints,

@@ -19,6 +19,7 @@ from pathlib import Path
 from mlnb.faces.fold import RunFold
 from mlnb.faces.messages import Fault, RunChange
 from mlnb.faces.request import RefusedError
+from mlnb.run.kernels.warm import lent
 
 KEPT_RUNS = 100
 LINE_LIMIT_BYTES = 64 * 1024 * 1024  # the result line holds a whole run record
@@ -40,6 +41,7 @@ class LiveRun:
         self._process: asyncio.subprocess.Process | None = None
         self._following: asyncio.Task[None] | None = None
         self._cancelled = False
+        self._lent = contextlib.ExitStack()
 
     @property
     def running(self) -> bool:
@@ -48,19 +50,30 @@ class LiveRun:
 
     async def start(self, words: Sequence[str], folder: Path) -> None:
         """Start the subprocess in `folder` and follow its lines in the background."""
-        self._process = await asyncio.create_subprocess_exec(
+        variables, files = self._lent.enter_context(lent())
+        try:
+            self._process = await self._started(words, folder, variables, files)
+        except BaseException:
+            self._lent.close()
+            raise
+        stdout, stderr = self._process.stdout, self._process.stderr
+        if stdout is not None and stderr is not None:  # always: both are pipes
+            self._following = asyncio.create_task(self._follow(self._process, stdout, stderr))
+
+    async def _started(
+        self, words: Sequence[str], folder: Path, variables: Mapping[str, str], files: Sequence[int]
+    ) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
             *words,
             cwd=folder,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **variables},
+            pass_fds=files,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=LINE_LIMIT_BYTES,
             start_new_session=True,
         )
-        stdout, stderr = self._process.stdout, self._process.stderr
-        if stdout is not None and stderr is not None:  # always: both are pipes
-            self._following = asyncio.create_task(self._follow(self._process, stdout, stderr))
 
     async def changes(self, after: int = 0) -> AsyncIterator[RunChange]:
         """Yield every change after number `after`, past and future, until the run has ended."""
@@ -102,6 +115,7 @@ class LiveRun:
                     await self._tell(event)
         said = await tail
         code = await process.wait()
+        self._lent.close()
         async with self._changed:
             if self._cancelled:
                 self.fold.end("cancelled")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from mlnb.errors import UsageError
+from mlnb.faces.complete import stages
 
 if TYPE_CHECKING:
     from mlnb.run.options import RunOptions
@@ -25,7 +26,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...])
 
 
 def _stages(word: str, name: str, text: str) -> Callable[[Callable[..., Answer]], Callable[..., Answer]]:
-    return click.option(word, name, multiple=True, callback=_names, metavar="STAGE", help=text)
+    return click.option(word, name, multiple=True, callback=_names, metavar="STAGE", help=text, shell_complete=stages)
 
 
 _HOW = (

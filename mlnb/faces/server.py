@@ -45,6 +45,7 @@ from mlnb.faces.request import (
     read_reason,
     read_text,
 )
+from mlnb.run.kernels.warm import let_go
 
 if TYPE_CHECKING:
     from mlnb.pipeline.graph import Pipeline
@@ -277,6 +278,7 @@ class MlnbServer(ExtensionApp):
     async def stop_extension(self) -> None:
         """Stop what the server started."""
         await self._runs.stop()
+        let_go()
 
 
 def _plan(file: Path) -> Pipeline:

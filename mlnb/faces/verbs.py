@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlnb.faces.complete import aliases, model_names, notebooks, refs
+from mlnb.faces.complete import aliases, model_names, notebooks, refs, stages
 from mlnb.faces.run_options import how_to_run, what_to_run
 from mlnb.faces.verb import Asked, Verb, write_out
 
@@ -44,6 +44,7 @@ _reason = click.option("--reason", default="", help="Why; kept in the audit log.
     flag_value="*",
     default="",
     metavar="[STAGE]",
+    shell_complete=stages,
     help="Say whether a stage, or each, would run now, and what has changed since its newest result.",
 )
 @click.option("--svg", type=_FILE, metavar="FILE", help="Write the graph as a picture.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mlnb.errors import NotebookError
@@ -63,6 +63,8 @@ class Document:
         Always ``python``: others are refused.
     cells : tuple of Cell
         All cells, in order.
+    content : bytes
+        The file's bytes: what is run is what was read, whatever becomes of the file meanwhile.
     """
 
     path: Path
@@ -70,6 +72,7 @@ class Document:
     kernel_name: str
     language: str
     cells: tuple[Cell, ...]
+    content: bytes = field(default=b"", repr=False, compare=False)
 
 
 def read_document(path: Path) -> Document:
@@ -97,6 +100,7 @@ def read_document(path: Path) -> Document:
         kernel_name=_text(kernelspec.get("name")) or "python3",
         language="python",
         cells=_cells(path, content, notebook),
+        content=content,
     )
 
 

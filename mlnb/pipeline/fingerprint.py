@@ -27,7 +27,7 @@ from mlnb.pipeline.sources import identities
 from mlnb.store.digests import FileDigests, digests_in
 from mlnb.store.keyed import keyed_digest
 
-FORMAT = 2
+FORMAT = 3
 _ROOT_SIGNS = (".mlnb", ".git", "pyproject.toml")
 _UNSET = "unset"
 

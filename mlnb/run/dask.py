@@ -184,7 +184,7 @@ class DaskExecutor:
         inside = Path(os.path.relpath(document.path, state.project))
         packed = replace(
             task,
-            pipeline=replace(task.pipeline, document=replace(document, path=inside)),
+            pipeline=replace(task.pipeline, document=replace(document, path=inside, content=b"")),
             folder=Path(task.folder.name),
         )
         name = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:16]

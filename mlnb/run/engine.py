@@ -83,8 +83,6 @@ def run_pipeline(
         If ``.mlnb`` cannot be written.
     UsageError
         If there is no stage of a name in `options`, or what ``--only`` takes is not in the cache.
-    NotebookError
-        If the notebook file changed after it was planned.
     """
     choice = choose(pipeline, options)
     lookup = lookup or Lookup(pipeline, values, state, options.verify)

@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from mlnb.run.record import StageRecord
     from mlnb.run.stage import OnPosition, StageTask
 
-_STORED_BY = {"sklearn": "skops.io"}  # 3 s in each kernel that takes or gives an estimator
+_NEEDED_BY = {
+    "pandas": ("pyarrow.pandas_compat",),
+    "sklearn": (
+        "cryptography.hazmat.primitives.asymmetric.ed25519",  # an estimator is signed when it is stored
+        "cryptography.hazmat.primitives.serialization",
+        "narwhals._pandas_like.namespace",  # scikit-learn looks at frames with it
+        "narwhals._interchange.dataframe",
+    ),
+}
+"""What a kernel would import later to use or store the values of a distribution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +141,14 @@ class Deferred:
                 from mlnb.run.kernels.preload import preload_of
 
                 self._made = open_executor(self._session)
-                self._made.prepare(_with_codecs(preload_of(self._document)))
+                self._made.prepare(_with_late(preload_of(self._document)))
             return self._made
 
 
-def _with_codecs(modules: Sequence[str]) -> tuple[str, ...]:
-    """Return the modules with those that store the values of their distributions, which every giver would import."""
+def _with_late(modules: Sequence[str]) -> tuple[str, ...]:
+    """Return the modules with those that their distributions import late, in every kernel again."""
     tops = {name.partition(".")[0] for name in modules}
-    return (*modules, *(name for top, name in _STORED_BY.items() if top in tops))
+    return (*modules, *(name for top, needed in _NEEDED_BY.items() if top in tops for name in needed))
 
 
 def open_executor(session: Session) -> Executor:

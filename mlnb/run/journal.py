@@ -8,7 +8,6 @@ time: 200 cached stages are one file, not 200.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import secrets
@@ -20,7 +19,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
-from mlnb.errors import NotebookError
 from mlnb.notebook.document import notebook_json
 from mlnb.pipeline.graph import Json, Pipeline
 from mlnb.run.cache import CachedStage
@@ -50,17 +48,12 @@ class Journal:
         What was asked for; `resume` is the id of the run that this one goes on from.
     session : Session
         Where the project keeps its state, and how stages are executed.
-
-    Raises
-    ------
-    NotebookError
-        If the notebook file changed after it was planned.
     """
 
     def __init__(self, pipeline: Pipeline, values: Mapping[str, Json], options: RunOptions, session: Session) -> None:
         self._pipeline = pipeline
         self._state = session.state
-        self._source = _source_bytes(pipeline)
+        self._source = pipeline.document.content
         self._begun = time.monotonic()
         self._first = self._first_record(values, options, session)
         self._stages: dict[str, StageRecord] = {}
@@ -193,19 +186,3 @@ def _link(source: Path, target: Path) -> None:
 def _moved_case(case: CaseRecord, cell: int) -> CaseRecord:
     name = f"cell {cell}" if case.name == f"cell {case.cell}" else case.name
     return replace(case, cell=cell, name=name)
-
-
-def _source_bytes(pipeline: Pipeline) -> bytes:
-    """Return the notebook file as it was planned."""
-    document = pipeline.document
-    try:
-        content = document.path.read_bytes()
-    except OSError:
-        content = b""
-    if "sha256:" + hashlib.sha256(content).hexdigest() != document.digest:
-        raise NotebookError(
-            f"{document.path} changed while its run was being planned.",
-            "Save it, then run again.",
-            path=str(document.path),
-        )
-    return content

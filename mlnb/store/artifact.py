@@ -23,7 +23,7 @@ class Artifact:
         Their number.
     identity : str
         What stands for the value in cache keys: the digest where the codec is canonical, else the key and name
-        that produced it, because skops and pickle give other bytes for equal objects.
+        that produced it, because pickle gives other bytes for equal objects.
     type_name : str
         ``module.Class`` of the value.
     signature, key : str

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from mlnb.run.kernels.fresh import Request
+from mlnb.run.kernels.warm import owner
 from mlnb.run.kernels.wire import Connection
 from mlnb.run.kernels.zygotes import StartError, connect
 
@@ -101,7 +102,11 @@ class Zygote:
             If it does not start.
         """
         self._modules = tuple(dict.fromkeys((*self._modules, *modules)))
-        self._hold(self._connect(folder, environ))
+        connection = self._connect(folder, environ)
+        inherited = owner(os.environ)
+        if inherited is not None:
+            connection.send({"keep": True}, [inherited])
+        self._hold(connection)
 
     def fork(self, request: Request, output: Sequence[int]) -> ForkedProcess:
         """Return a new kernel.

@@ -16,7 +16,6 @@ from typing import Any, BinaryIO, cast
 from mlnb.run.kernels.forking import ForkedProcess, UnforkableError, Zygote
 from mlnb.run.kernels.fresh import Request
 from mlnb.run.kernels.say import say_once
-from mlnb.run.kernels.warm import keeps_warm
 from mlnb.run.kernels.zygotes import inherited
 
 _AHEAD = max(1, min(4, (os.cpu_count() or 1) // 2))
@@ -162,9 +161,9 @@ class Fork:
         self._zygote.abort()
 
     def close(self) -> None:
-        """Let the zygote go, unless this process keeps it warm."""
+        """Let the zygote go."""
         held = self._zygote.release()
-        if held is not None and not keeps_warm(self._project, held):
+        if held is not None:
             held.close()
         if self._pool is not None:
             self._pool.close()

@@ -7,6 +7,7 @@ ends takes the kernel with it that was forked for it; if the zygote ends, the sy
 Messages (`mlnb.run.kernels.wire`)::
 
     {"load": [module, ...], "idle_s": n}            import, in this order; no answer
+    {"keep": true}, with a socket                   stay for as long as its other end is open; no answer
     {"fork": {...}}, with stdout and stderr     ->  {"pid": n}, from the kernel itself; at its end {"exit": code}
                                                     {"refused": "changed"} | {"refused": "threads", "modules": [...]}
 
@@ -132,6 +133,10 @@ class _Zygote:
         elif "fork" in message:
             client.wanted = Request.from_json(cast("Message", message["fork"]))
             client.output = tuple(client.connection.files)
+            client.connection.files.clear()
+        elif "keep" in message:
+            for file in client.connection.files:
+                self.add(Connection(socket.socket(fileno=file)))
             client.connection.files.clear()
 
     def _load(self, name: str) -> None:

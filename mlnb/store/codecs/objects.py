@@ -4,6 +4,9 @@ Layout: ``mlnbpkl1``, the number of parts, the size of each part (little-endian 
 a multiple of 64: the pickle, then its out-of-band buffers. Reading maps the file copy-on-write, so that arrays are
 writable and cost nothing until they are touched (`mlnb.store.mapped`).
 
+Estimators of scikit-learn are among them: skops would cost every run 2.5 s of imports, needs a signature as well, and
+gives some random states back changed.
+
 What the notebook defines is pickled by value, and by name as well: in a kernel whose setup has defined that name
 already, the setup's own class is used, so that ``isinstance`` means the same in every stage.
 """

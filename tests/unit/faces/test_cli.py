@@ -332,6 +332,24 @@ def test_the_shell_completes_verbs_versions_aliases_and_notebooks(registered, ty
     assert _completions(registered, *typed) == offered
 
 
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        (("run", "nb.ipynb", "--from", ""), ["load", "train", "lost"]),
+        (("run", "nb.ipynb", "--until", "load,t"), ["load,train"]),
+        (("plan", "nb.ipynb", "--why", "lo"), ["load", "lost"]),
+        (("run", "--only", "lo"), ["load", "lost"]),
+        (("run", "missing.ipynb", "--from", ""), [""]),
+    ],
+)
+def test_the_shell_completes_the_stages_of_the_notebook(write_notebook, tmp_path, monkeypatch, typed, offered):
+    write_notebook("%%stage load\nx = 1", "%%stage train\ny = x", "%%stage lost\nz = 1")
+    if "nb.ipynb" not in typed:
+        monkeypatch.setenv("JPY_SESSION_NAME", "nb.ipynb")
+    assert _completions(tmp_path, *typed) == offered
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["nb.ipynb"]
+
+
 def test_completion_does_not_make_a_project(tmp_path):
     assert _completions(tmp_path, "promote", "") == [""]
     assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ import os
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 SMALL = (
@@ -47,6 +48,23 @@ def test_plan_shows_the_picture_and_how_the_stages_stand_here(live, write_notebo
     kernel.run(SMALL[2], cell="cell-2")
     assert "In this kernel: one done, two not run." in kernel.run("%mlnb plan").data[0]["text/plain"]
     assert json.loads(kernel.run("%mlnb plan --json").text)["stages"][0]["name"] == "one"
+
+
+def test_the_next_run_of_a_live_kernel_finds_its_libraries_loaded(live, write_notebook, tmp_path):
+    source = "%%stage one\nimport os, xml.dom.minidom\nsize\nparent = os.getppid()\nprint('child of', parent)"
+    kernel = live(write_notebook(SMALL[0], SMALL[1], source))
+    parents = set()
+    for size in (5, 6):
+        assert kernel.run(f"%mlnb run -p size={size}").status == "ok"
+        newest = max((tmp_path / ".mlnb/runs").iterdir())
+        cells = json.loads((newest / "one.ipynb").read_text())["cells"]
+        told = "".join("".join(out.get("text", "")) for cell in cells for out in cell.get("outputs", ()))
+        parents.add(int(told.split("child of ")[1]))
+    assert len(parents) == 1
+    assert psutil.pid_exists(*parents)
+    kernel.close()
+    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in parents if psutil.pid_exists(pid)], timeout=20)
+    assert alive == []
 
 
 def test_run_shows_a_board_that_stays_and_leaves_the_namespace_alone(live, write_notebook, tmp_path):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mlnb.errors import NotebookError, StorageError, UsageError
+from mlnb.errors import StorageError, UsageError
 from mlnb.notebook.document import read_document
 from mlnb.pipeline.build import build_pipeline
 from mlnb.pipeline.parameters import read_values
@@ -229,13 +230,18 @@ def test_only_stages_that_exist_can_be_the_end(run: Runner, user_notebook: Write
         run(user_notebook("%%stage one\na = 1", "%%stage two\nb = a"), until=("tow",))
 
 
-def test_a_notebook_that_changed_after_planning_is_refused(run: Runner, user_notebook: Write) -> None:
-    path = user_notebook("%%stage one\na = 1")
+def test_what_was_planned_is_what_runs_though_the_notebook_is_edited_meanwhile(
+    run: Runner, user_notebook: Write
+) -> None:
+    path = user_notebook("%%stage one\na = 1\nprint('first')")
+    planned = path.read_bytes()
     pipeline = build_pipeline(read_document(path))
-    user_notebook("%%stage one\na = 2")
-    with pytest.raises(NotebookError, match="changed while its run was being planned"):
-        run_pipeline(pipeline, {}, run.state, Settings(), run.events.append)
-    assert list_runs(run.state) == ()
+    user_notebook("%%stage one\na = 2\nprint('second')")
+    record = run_pipeline(pipeline, {}, run.state, Settings(), run.events.append)
+    folder = run.state.runs / record.id
+    assert printed(folder / "nb.ipynb") == ["first\n"]
+    assert (folder / "source.ipynb").read_bytes() == planned
+    assert record.notebook_digest == "sha256:" + hashlib.sha256(planned).hexdigest()
 
 
 def test_ctrl_c_leaves_a_cancelled_run_and_what_was_finished(tmp_path: Path, run: Runner, user_notebook: Write) -> None:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import psutil
@@ -16,7 +17,7 @@ import pytest
 from mlnb.run.fault import fault_of
 from mlnb.run.kernels.job import Execution, Job
 from mlnb.run.kernels.open import Kernels, open_kernels
-from mlnb.run.kernels.warm import keep_warm, let_go
+from mlnb.run.kernels.warm import lent, let_go
 from mlnb.settings import Settings
 from mlnb.store.folder import StateFolder
 
@@ -49,6 +50,20 @@ def gone(pid: int) -> bool:
         return psutil.wait_procs([psutil.Process(pid)], timeout=20)[1] == []
     except psutil.NoSuchProcess:
         return True
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextManager[None]]:
+    """Make this process one that has inherited the end of a live kernel, as a run of `%mlnb` has."""
+
+    @contextmanager
+    def inherited() -> Iterator[None]:
+        with lent() as (variables, _), monkeypatch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            yield
+
+    return inherited
 
 
 @pytest.fixture(autouse=True)
@@ -266,31 +281,40 @@ def test_two_runs_of_a_project_at_once_share_a_zygote(tmp_path: Path, write_note
     assert len(parents) == 1
 
 
-def test_a_live_process_keeps_the_zygote_for_its_next_run(tmp_path: Path, run: Callable[..., Execution]) -> None:
-    keep_warm(StateFolder.open(tmp_path))
-    source = "import os, sys\nprint(os.getppid(), 'sqlite3.dump' in sys.modules)"
-    first, second = (run("fork", source, modules=("sqlite3.dump",)) for _ in range(2))
-    assert stdout_of(first) == stdout_of(second)
-    assert stdout_of(second).endswith(" True\n")
-    zygote = int(stdout_of(second).split()[0])
+def test_a_live_process_keeps_the_zygote_for_its_next_run(
+    kept: Callable[[], AbstractContextManager[None]], run: Callable[..., Execution]
+) -> None:
+    source = "import os, sys\nprint(os.getppid(), 'sqlite3.dump' in sys.modules, '_MLNB_OWNER' in os.environ)"
+    outputs = []
+    for _ in range(2):
+        with kept():
+            outputs.append(stdout_of(run("fork", source, modules=("sqlite3.dump",))))
+    first, second = outputs
+    assert first == second
+    assert second.endswith(" True False\n")
+    zygote = int(second.split()[0])
     assert psutil.pid_exists(zygote)
     let_go()
     assert gone(zygote)
 
 
 def test_a_zygote_whose_environment_changed_is_replaced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Execution], opened
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run: Callable[..., Execution],
+    kept: Callable[[], AbstractContextManager[None]],
 ) -> None:
     beside = tmp_path.parent / f"{tmp_path.name}-editable"
     beside.mkdir()
     (beside / "an_editable_module.py").write_text("VALUE = 1\n")
     monkeypatch.setenv("PYTHONPATH", str(beside))
-    keep_warm(StateFolder.open(tmp_path))
     source = "import sys\nloaded = 'an_editable_module' in sys.modules\nimport an_editable_module\n"
     source += "print(loaded, an_editable_module.VALUE)"
-    assert stdout_of(run("fork", source, modules=("an_editable_module",))) == "True 1\n"
+    with kept():
+        assert stdout_of(run("fork", source, modules=("an_editable_module",))) == "True 1\n"
     (beside / "an_editable_module.py").write_text("VALUE = 1000\n")
-    assert stdout_of(run("fork", source, modules=("an_editable_module",))) == "True 1000\n"
+    with kept():
+        assert stdout_of(run("fork", source, modules=("an_editable_module",))) == "True 1000\n"
 
 
 def test_whatever_a_module_does_when_it_is_loaded_beforehand_the_run_goes_on(

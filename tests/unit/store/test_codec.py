@@ -230,26 +230,25 @@ LABELS = (ROWS[:, 0] > 0).astype(int)
     ],
     ids=lambda estimator: type(estimator).__name__,
 )
-def test_fitted_estimators_are_skops_signed_and_predict_the_same(store: FileStore, estimator: object) -> None:
+def test_fitted_estimators_are_signed_and_predict_the_same(store: FileStore, estimator: object) -> None:
     estimator.fit(ROWS, LABELS)  # type: ignore[attr-defined]
     artifact, copy = through(estimator, store)
-    assert artifact.codec == "skops"
+    assert artifact.codec == "pickle"
     assert artifact.signature
     assert artifact.identity == "sha256:key:value"
     np.testing.assert_array_equal(copy.predict_proba(ROWS), estimator.predict_proba(ROWS))  # type: ignore[attr-defined]
 
 
-def test_an_estimator_that_skops_cannot_hold_is_pickled(store: FileStore) -> None:
+def test_an_estimator_with_a_function_of_the_notebook_comes_back(store: FileStore) -> None:
     model = make_pipeline(FunctionTransformer(lambda rows: rows * 2), LogisticRegression()).fit(ROWS, LABELS)
     artifact, copy = through(model, store)
     assert artifact.codec == "pickle"
     np.testing.assert_array_equal(copy.predict_proba(ROWS), model.predict_proba(ROWS))  # type: ignore[attr-defined]
 
 
-def test_an_estimator_that_skops_would_change_is_pickled(store: FileStore) -> None:
+def test_an_estimators_random_state_goes_on_where_it_was(store: FileStore) -> None:
     forest = RandomForestClassifier(2, random_state=np.random.RandomState(3)).fit(ROWS, LABELS)
-    artifact, copy = through(forest, store)
-    assert artifact.codec == "pickle"  # skops gives another seed sequence back
+    _, copy = through(forest, store)
     assert copy.random_state.get_state()[2] == forest.random_state.get_state()[2]  # type: ignore[attr-defined]
 
 
@@ -322,7 +321,7 @@ def test_damaged_bytes_are_found_before_they_are_decoded(store: FileStore) -> No
 
 
 def test_an_artifact_survives_its_manifest() -> None:
-    artifact = Artifact("model", "skops", "sha256:0", 10, "key:model", "sklearn.Pipeline", "c2ln", "0123")
+    artifact = Artifact("model", "pickle", "sha256:0", 10, "key:model", "sklearn.Pipeline", "c2ln", "0123")
     assert Artifact.from_json(Fields("m", artifact.to_json())) == artifact
     with pytest.raises(CorruptError, match="'size_bytes' is missing or of another type"):
         Artifact.from_json(Fields("m", {**artifact.to_json(), "size_bytes": "10"}))
@@ -330,6 +329,6 @@ def test_an_artifact_survives_its_manifest() -> None:
 
 def test_canonical_codecs_are_asked_before_those_that_execute_code() -> None:
     order = [codec.name for codec in codecs()]
-    assert order == ["evaluation", "arrow", "json", "npy", "polars", "tree", "skops", "pickle"]
-    assert [codec.name for codec in codecs() if codec.executes_code] == ["skops", "pickle"]
-    assert [codec.name for codec in codecs() if not codec.canonical] == ["skops", "pickle"]
+    assert order == ["evaluation", "arrow", "json", "npy", "polars", "tree", "pickle"]
+    assert [codec.name for codec in codecs() if codec.executes_code] == ["pickle"]
+    assert [codec.name for codec in codecs() if not codec.canonical] == ["pickle"]
