@@ -5,9 +5,10 @@ The tree is that road; a package is a place where the data stops::
     notebook/   the annotated document: cells, marks, names
     pipeline/   cells become stages: graph, notebooks to run, cache keys
     run/        stages become results, each in a fresh kernel, through papermill
-    model/      an estimator becomes portable bytes: signature, export, parity, scorer
+    model/      an estimator becomes portable bytes: signature, export, parity, scorer, card, explanation
     store/      bytes and facts that last: artifacts, codecs, manifests, signatures, the ledger
     registry/   results become versions: numbers, aliases, gates, audit
+    batch/      tables become tables of answers, of any size, here or on a cluster
     service/    versions become answers: the Bento, the ASGI application, the prediction log
     monitor/    answers meet what was learned: windows, distances, reports, figures
     ship.py     run, register, package, try, gate, promote, serve: one act that can be repeated
@@ -23,12 +24,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlnb.model.evaluate import evaluate
+    from mlnb.model.proposal import propose_schema
     from mlnb.project import Project
     from mlnb.run.intermediate import report
     from mlnb.run.secret import secret
 
 __version__ = "0.1.0"
-__all__ = ["Project", "__version__", "evaluate", "report", "secret"]
+__all__ = ["Project", "__version__", "evaluate", "propose_schema", "report", "secret"]
 
 
 def __getattr__(name: str) -> object:
@@ -40,6 +42,10 @@ def __getattr__(name: str) -> object:
         from mlnb.model.evaluate import evaluate
 
         return evaluate
+    if name == "propose_schema":
+        from mlnb.model.proposal import propose_schema
+
+        return propose_schema
     if name == "report":
         from mlnb.run.intermediate import report
 

@@ -233,6 +233,10 @@ class SignatureError(ModelError):
         self.faults = tuple(faults)
 
 
+class InexactError(ModelError):
+    """A format could hold an estimator, but would answer otherwise on some rows."""
+
+
 class ParityError(ModelError):
     """No exporter reproduces the estimator within the limits."""
 

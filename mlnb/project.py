@@ -21,6 +21,7 @@ from mlnb.store.folder import StateFolder
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mlnb.batch.table import Batch, Scored
     from mlnb.monitor.report import Report
     from mlnb.pipeline.graph import Pipeline
     from mlnb.registry.audit import Audit
@@ -333,27 +334,22 @@ class Project:
         Returns
         -------
         dict
-            ``predictions``, for a classifier ``probabilities``, and ``version``.
+            ``predictions``, ``version``, and what the model has of ``probabilities`` and ``scores``.
 
         Raises
         ------
         SignatureError
             If rows do not fit the version's signature.
         """
-        import tempfile
+        from mlnb.batch.version import predict_rows
 
-        from mlnb.ship import load_package
+        return predict_rows(self.models.get(ref), self.models, rows)
 
-        version = self.models.get(ref)
-        with tempfile.TemporaryDirectory(prefix="mlnb-predict-") as folder:
-            package = Path(folder) / "package"
-            self.models.unpack(version, package)
-            scorer = load_package(package)
-            scores = scorer.score(scorer.signature.check([dict(row) for row in rows]))
-        answer: dict[str, object] = {"predictions": scores.predictions, "version": version.ref}
-        if scores.probabilities is not None:
-            answer["probabilities"] = scores.probabilities
-        return answer
+    def score(self, ref: str, batch: Batch, notify: Notify | None = None) -> Scored:
+        """Score a table of any size with a version, here or on a Dask cluster, see `mlnb.batch.table.score_table`."""
+        from mlnb.batch.version import score_version
+
+        return score_version(self.models.get(ref), self.models, batch, self.state, self.settings, notify or _silent)
 
     @cached_property
     def _ledger(self) -> Ledger:

@@ -40,8 +40,16 @@ class Settings:
         Largest accepted absolute difference between estimator and export.
     latency_requests : int
         Single-row requests behind the latency gates.
+    load_rps : int
+        Requests a second at which the latency is measured; 0 for half of what the service can answer, at most 500.
+    environment : str
+        ``locked``: a version's environment is an exact lock with digests, and its Bento is tried in an environment made
+        from nothing else. ``installed``: what is installed here is pinned, no package index is asked, and the Bento is
+        tried in mlnb's own environment.
     max_rows : int
         Rows a service accepts in one request.
+    explain_evaluations : int
+        Rows that a service may ask its model about to explain one request; 0 for a service that does not explain.
     stale_warnings : str
         ``on``, or ``off``: whether a live kernel says in one line which stages a cell has made stale.
     shared_cache : str
@@ -62,7 +70,10 @@ class Settings:
     stage_timeout_s: int = 0
     parity_limit: float = 1e-4
     latency_requests: int = 200
+    load_rps: int = 0
+    environment: str = "locked"
     max_rows: int = 10_000
+    explain_evaluations: int = 0
     stale_warnings: str = "on"
     shared_cache: str = ""
     secrets_folder: str = "/run/secrets"

@@ -16,26 +16,35 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlnb.errors import MlnbError, RunError, ServiceError, StageError, UsageError
+from mlnb.errors import MlnbError, RunError, StageError, UsageError
 from mlnb.model.evaluation_codec import FILE as EVALUATIONS
 from mlnb.model.evaluation_codec import write_all
+from mlnb.model.parity import Parity
 from mlnb.registry.audit import Audit
+from mlnb.registry.callers import EVIDENCE as CHANGES
+from mlnb.registry.callers import callers_of
+from mlnb.registry.card_words import renew_words
 from mlnb.registry.gates import Verdict, judge, parse_gate
 from mlnb.registry.registry import Registry
 from mlnb.registry.version import Draft, Lineage, Promotion, Version
 from mlnb.run.record import RunRecord
 from mlnb.run.values import artifact_of, evaluations, every_number, numbers
-from mlnb.service.bento import Bento, build_bento
+from mlnb.service.bento import Bento, build_bento, builder_for
+from mlnb.service.builder import Builder
+from mlnb.service.integration import EVIDENCE, rehearse
+from mlnb.service.package_tests import run_package_tests
 from mlnb.service.target import Deployment, Target
 from mlnb.settings import Settings
 from mlnb.store.codec import decode
 from mlnb.store.folder import StateFolder
 from mlnb.store.manifest import write_json
+from mlnb.store.seal import seal
 from mlnb.store.signing import verify
 
 if TYPE_CHECKING:
     from mlnb.model.scorer import Scorer
-    from mlnb.pipeline.graph import Deploy, Pipeline
+    from mlnb.model.signature import Values
+    from mlnb.pipeline.graph import Deploy, Input, Pipeline
 
 Notify = Callable[[object], None]
 
@@ -200,18 +209,20 @@ def ship(deploy: Deploy, record: RunRecord, yard: Yard, *, to: str = "", port: i
         If the Bento cannot be built, or answers differently from the pipeline.
     """
     alias = to or deploy.to
-    version, registered = _register(deploy, record, yard)
-    with _step(yard, version.model, "package") as say:
-        bento = _package(version, alias, yard)
-        say(bento.tag)
-    evidence, measured = _evidence(version, bento, record, yard)
-    evidence |= _gated(deploy, record, yard)
+    with builder_for(yard.state) as builder:
+        version, registered = _register(deploy, record, yard, builder)
+        with _step(yard, version.model, "package") as say:
+            bento = _package(version, alias, yard, builder)
+            say(bento.tag)
+    evidence, measured = _evidence(deploy.model, version, bento, record, yard)
+    callers = callers_of(yard.registry, version, alias)
+    evidence |= _gated(deploy, record, yard, {CHANGES: len(callers.broken)})
     verdicts = _judge(deploy, version, evidence, yard)
     with _step(yard, version.model, "promote") as say:
         promotion = yard.registry.promote(
             version.ref, alias, by=yard.by, verdicts=verdicts, force=bool(force), reason=force
         )
-        say(f"{version.model}@{alias} is {version.ref}")
+        say(". ".join(filter(None, [f"{version.model}@{alias} is {version.ref}", callers.sentence()])))
     with _step(yard, version.model, "serve") as say:
         deployment, started = _serve(version.model, bento, port, yard)
         say(deployment.url)
@@ -241,7 +252,7 @@ def judged(version: Version, audit: Audit) -> tuple[dict[str, float], tuple[Verd
     return {}, ()
 
 
-def _register(deploy: Deploy, record: RunRecord, yard: Yard) -> tuple[Version, bool]:
+def _register(deploy: Deploy, record: RunRecord, yard: Yard, builder: Builder) -> tuple[Version, bool]:
     model = artifact_of(record, deploy.model.name, deploy.model.giver)
     sample = artifact_of(record, deploy.sample.name, deploy.sample.giver)
     identity = json.dumps([1, model.identity, sample.identity, deploy.hooks, yard.settings.parity_limit])
@@ -249,25 +260,32 @@ def _register(deploy: Deploy, record: RunRecord, yard: Yard) -> tuple[Version, b
     with _step(yard, deploy.name, "register") as say:
         known = yard.registry.find(deploy.name, content)
         if known is not None:
+            renew_words(known, record, yard.state, yard.audit, yard.by)
             say(f"{known.ref} holds the same")
             return known, False
+        builder.start()
         from mlnb.model.export import export_model
+        from mlnb.registry.portrait import Sitter, portray
+        from mlnb.service.sbom import freeze_environment
 
         with tempfile.TemporaryDirectory(prefix="mlnb-export-") as folder:
             package = Path(folder) / "package"
-            rows = decode(sample, yard.state.files)
+            estimator, rows = decode(model, yard.state.files), decode(sample, yard.state.files)
             export = export_model(
-                decode(model, yard.state.files),
+                estimator,
                 rows,
                 package,
                 model=deploy.name,
                 hooks=deploy.hooks,
                 parity_limit=yard.settings.parity_limit,
             )
-            freeze_reference(package, rows, deploy.sample.name)
+            sitter = Sitter(estimator, rows, *freeze_reference(package, rows, deploy.sample.name))
+            portray(package, sitter, deploy, record, yard.state)
+            freeze_environment(package, yard.settings.environment, deploy.name)
             measured = evaluations(record, yard.state.files)
             if measured:
                 write_all(package / EVALUATIONS, measured)
+            seal(package)
             files = {path.name: yard.state.files.put(path)[0] for path in sorted(package.iterdir())}
         draft = Draft(
             model=deploy.name,
@@ -275,9 +293,9 @@ def _register(deploy: Deploy, record: RunRecord, yard: Yard) -> tuple[Version, b
             exporter=export.exporter,
             files=files,
             metrics=numbers(record, yard.state.files),
-            lineage=_lineage(record),
+            lineage=Lineage.of(record),
             signature=export.signature.to_json(),
-            parity={**export.parity.to_json(), "reason": export.reason},
+            parity={**export.parity.to_json(), "reason": export.reason, "choice": export.choice.to_json()},
             content=content,
         )
         version = yard.registry.register(draft)
@@ -285,8 +303,8 @@ def _register(deploy: Deploy, record: RunRecord, yard: Yard) -> tuple[Version, b
         return version, True
 
 
-def freeze_reference(package: Path, sample: object, name: str) -> None:
-    """Summarise the whole sample and its scores: what later inputs and answers are compared with."""
+def freeze_reference(package: Path, sample: object, name: str) -> tuple[Scorer, dict[str, Values]]:
+    """Summarise the whole sample and its scores, what later ones are compared with; return scorer and checked rows."""
     from mlnb.model.inference import as_frame, checked_columns
     from mlnb.monitor.reference import summarise
 
@@ -295,6 +313,7 @@ def freeze_reference(package: Path, sample: object, name: str) -> None:
     scores = scorer.score(columns)
     reference = summarise(scorer.signature, columns, scores.predictions, scores.probabilities)
     write_json(package / "reference.json", reference.to_json())
+    return scorer, columns
 
 
 def load_package(folder: Path) -> Scorer:
@@ -308,56 +327,35 @@ def load_package(folder: Path) -> Scorer:
     return load_scorer(folder, allow_code=trusted)
 
 
-def _lineage(record: RunRecord) -> Lineage:
-    return Lineage(
-        run=record.id,
-        notebook=record.notebook,
-        notebook_digest=record.notebook_digest,
-        git_commit=record.git_commit,
-        git_dirty=record.git_dirty,
-        parameters=record.parameters,
-        data=record.data,
-        environment=record.environment,
-        stages={stage.name: stage.key for stage in record.stages},
-    )
-
-
-def _package(version: Version, alias: str, yard: Yard) -> Bento:
+def _package(version: Version, alias: str, yard: Yard, builder: Builder) -> Bento:
     with tempfile.TemporaryDirectory(prefix="mlnb-package-") as folder:
         package = Path(folder) / "package"
         yard.registry.unpack(version, package)
-        return build_bento(version.model, {version.number: package}, {alias: version.number}, yard.state)
+        packages, aliases = {version.number: package}, {alias: version.number}
+        return build_bento(version.model, packages, aliases, yard.state, yard.settings.environment, builder)
 
 
-def _evidence(version: Version, bento: Bento, record: RunRecord, yard: Yard) -> tuple[dict[str, float], bool]:
+def _evidence(
+    model: Input, version: Version, bento: Bento, record: RunRecord, yard: Yard
+) -> tuple[dict[str, float], bool]:
     """Return everything that is known of a version; try its Bento where that was not done on this machine before."""
     known, _ = judged(version, yard.audit)
-    measured = {name: known[name] for name in known if name.startswith(("latency_", "skew_"))}
+    measured = {name: known[name] for name in known if name.startswith(EVIDENCE)}
     fresh = not measured
     if fresh:
-        from mlnb.service.latency import measure
-        from mlnb.service.skew import read_sample, replay
-
-        with _step(yard, version.model, "trial") as say, yard.target.trial(bento.path) as trial:
-            package = bento.source / "versions" / str(version.number)
-            skew = replay(trial.url, package, limit=yard.settings.parity_limit)
-            if not skew.passed:
-                raise ServiceError(
-                    f"The service answers otherwise than the pipeline on the sample of {version.ref}: the largest "
-                    f"difference is {skew.max_abs:.3g} (limit {skew.limit:g}), {skew.flips} labels differ.",
-                    "Make the hooks do what the stages do, and deploy again.",
-                    service=version.model,
-                )
-            measured = measure(trial.url, read_sample(package), yard.settings.latency_requests)
-            measured |= {"skew_max_abs": skew.max_abs, "skew_flips": float(skew.flips)}
-            say(f"{skew.rows} rows equal, p99 {measured['latency_p99_ms']:.1f} ms")
-    parity = {f"parity_{name}": float(str(version.parity[name])) for name in ("max_abs", "flips")}
+        with _step(yard, version.model, "trial") as say:
+            unpack = partial(yard.registry.unpack, version)
+            tested = run_package_tests(model, unpack, version.ref, record, yard.state, yard.settings)
+            tried = rehearse(bento.path, version.number, version.ref, yard.target, yard.settings)
+            measured = {**tested.numbers(), **tried.numbers}
+            say(tested.sentence() + tried.sentence())
+    parity = Parity.from_json(version.parity).evidence()
     return {**version.metrics, **numbers(record, yard.state.files), **parity, **measured}, fresh
 
 
-def _gated(deploy: Deploy, record: RunRecord, yard: Yard) -> dict[str, float]:
+def _gated(deploy: Deploy, record: RunRecord, yard: Yard, more: Mapping[str, float]) -> dict[str, float]:
     """Return those ends of intervals and numbers of slices that a gate names: evidence is what was looked at."""
-    known = every_number(record, yard.state.files)
+    known = {**every_number(record, yard.state.files), **more}
     return {name: known[name] for name in (parse_gate(text).metric for text in deploy.gates) if name in known}
 
 

@@ -14,6 +14,8 @@ import pytest
 
 SESSION = uuid.uuid4().hex
 HOME = Path(tempfile.mkdtemp(prefix="mlnb-home-"))
+# What uv has fetched is shared with the machine: a session that fetched it anew would test the network.
+os.environ.setdefault("UV_CACHE_DIR", str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "uv"))
 os.environ.update(
     {
         "MLNB_TEST_SESSION": SESSION,
@@ -31,12 +33,13 @@ CI = os.environ.get("CI", "") not in {"", "0", "false"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without chromium, browser tests are skipped by name, except in CI."""
-    if CI or shutil.which("chromium"):
-        return
-    for item in items:
-        if item.get_closest_marker("browser"):
-            item.add_marker(pytest.mark.skip(reason="chromium is not installed"))
+    """Without chromium browser tests, without buildah those of images, are skipped by name, except in CI."""
+    for marker, program in (("browser", "chromium"), ("image", "buildah")):
+        if CI or shutil.which(program):
+            continue
+        for item in items:
+            if item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=f"{program} is not installed"))
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

@@ -18,9 +18,10 @@ from mlnb.errors import MlnbError, StorageError, UsageError
 from mlnb.faces.annotate import annotate
 from mlnb.faces.groups import audit, models, runs, services
 from mlnb.faces.plain import fault
+from mlnb.faces.predict import predict
 from mlnb.faces.tune import tune
 from mlnb.faces.verb import stopped
-from mlnb.faces.verbs import deploy, doctor, monitor, plan, predict, promote, rollback, run, test
+from mlnb.faces.verbs import deploy, doctor, monitor, plan, promote, rollback, run, test
 from mlnb.faces.verify import verify
 
 _GRAMMAR = "rfc3987_syntax"

@@ -9,6 +9,7 @@ import click
 from mlnb.faces.complete import model_names, notebooks, refs, run_ids, run_stages
 from mlnb.faces.verb import Asked, Verb
 
+_FILE = click.Path(path_type=Path)
 STATES = ("running", "done", "failed", "cancelled")
 
 
@@ -116,7 +117,7 @@ def runs_debug(asked: Asked, run: str, stage: str, frame: bool, back: bool) -> i
 
 @click.group(cls=Things)
 def models() -> None:
-    """See what was registered: list, show, lineage, card."""
+    """See what was registered: list, show, lineage, card, explain, sbom, sign."""
 
 
 @models.command("list")
@@ -167,21 +168,79 @@ def models_lineage(asked: Asked, ref: str) -> int:
 
 @models.command("card")
 @click.argument("ref", shell_complete=refs)
+@click.option("--html", type=_FILE, metavar="FILE", help="Write a page that opens without a network.")
+@click.option("--markdown", "head", is_flag=True, help="Markdown with the head that the Hugging Face Hub reads.")
 @click.pass_obj
-def models_card(asked: Asked, ref: str) -> int:
-    """Print a version's model card in Markdown."""
-    from mlnb.faces.card import card
-    from mlnb.ship import judged
+def models_card(asked: Asked, ref: str, html: Path | None, head: bool) -> int:
+    """Show a version's model card: what it is for, how good it is and for whom, what it was made of."""
+    from mlnb.faces.card import answer_card
 
-    project = asked.project()
-    version = project.models.get(ref)
-    text = card(version, *judged(version, project.audit), project.models.evaluations(version))
-    return asked.answer({"ref": version.ref, "markdown": text}, lambda made: [made["markdown"]])
+    return answer_card(asked, ref, html, head)
+
+
+@models.command("smaller")
+@click.argument("ref", shell_complete=refs)
+@click.option("--take", default="", metavar="NAME", help="Write the model float32, float16 or int8.")
+@click.option("--out", type=click.Path(path_type=Path), default=None, metavar="FILE", help="Where to write it.")
+@click.pass_obj
+def models_smaller(asked: Asked, ref: str, take: str, out: Path | None) -> int:
+    """Measure smaller models of a version beside it: size, latency, what they answer otherwise."""
+    from mlnb.faces.smaller import smaller
+
+    return smaller(asked, ref, take, out)
+
+
+@models.command("pmml")
+@click.argument("ref", shell_complete=refs)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.pass_obj
+def models_pmml(asked: Asked, ref: str, file: Path) -> int:
+    """Write a version as PMML, checked by a Java engine. Needs the extra pmml (AGPL), Java, scikit-learn <= 1.9.0."""
+    from mlnb.faces.pmml import pmml
+
+    return pmml(asked, ref, file)
+
+
+@models.command("explain")
+@click.argument("ref", shell_complete=refs)
+@click.option(
+    "--row", default="", metavar="N|FILE", help="One row of the sample by its number, or a JSON file of rows."
+)
+@click.option("--output", default="", metavar="NAME", help="Which class or output, where there are several.")
+@click.option("--budget", type=click.IntRange(0), default=0, metavar="N", help="Rows the model may be asked about.")
+@click.pass_obj
+def models_explain(asked: Asked, ref: str, row: str, output: str, budget: int) -> int:
+    """Show which columns move a version's answers: over its sample, or in one row."""
+    from mlnb.faces.explain import Wanted, answer_explain
+
+    return answer_explain(asked, ref, Wanted(row, output, budget))
+
+
+@models.command("sbom")
+@click.argument("ref", shell_complete=refs)
+@click.pass_obj
+def models_sbom(asked: Asked, ref: str) -> int:
+    """Show what a version's service consists of, with licences; --json is the CycloneDX document."""
+    from mlnb.faces.contents import answer_sbom
+
+    return answer_sbom(asked, ref)
+
+
+@models.command("sign")
+@click.argument("ref", shell_complete=refs)
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--key", required=True, type=click.Path(path_type=Path), help="An elliptic-curve private key in PEM.")
+@click.pass_obj
+def models_sign(asked: Asked, ref: str, folder: Path, key: Path) -> int:
+    """Write a version's package to a folder, signed for others' tools (OpenSSF Model Signing)."""
+    from mlnb.faces.contents import answer_signed
+
+    return answer_signed(asked, ref, folder, key)
 
 
 @click.group(cls=Things)
 def services() -> None:
-    """See and steer what is running: list, start, stop, restart, logs."""
+    """See and steer what is running: list, start, stop, restart, logs, image."""
 
 
 @services.command("list")
@@ -232,6 +291,18 @@ def services_logs(asked: Asked, name: str) -> int:
     """Print what a service has written while it ran."""
     text = asked.project().services.logs(name)
     return asked.answer({"name": name, "log": text}, lambda told: [told["log"].rstrip("\n")])
+
+
+@services.command("image")
+@click.argument("ref", shell_complete=refs)
+@click.option("--archive", type=click.Path(path_type=Path), default=None, help="The file; by default MODEL-NUMBER.tar.")
+@click.option("--base", default="", metavar="IMAGE", help="The image it is built on; by default python:3.x-slim.")
+@click.pass_obj
+def services_image(asked: Asked, ref: str, archive: Path | None, base: str) -> int:
+    """Build the container image of a version with buildah, without a daemon."""
+    from mlnb.faces.contents import answer_image
+
+    return answer_image(asked, ref, archive, base)
 
 
 @click.group(cls=Things)

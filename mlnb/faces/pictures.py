@@ -48,6 +48,23 @@ def show_monitor(words: Sequence[str]) -> None:
     display(widget(project.monitor(given["model"], alias=given["alias"], span=given["span"], labels=given["labels"])))
 
 
+def show_model(words: Sequence[str]) -> None:
+    """Show a version's card, or what moves its answers."""
+    from mlnb.faces.groups import models
+
+    given = models.commands[words[0]].make_context(words[0], list(words[1:])).params
+    project = _project(given["project"], None)
+    if words[0] == "card":
+        from mlnb.faces import card
+
+        card.show(card.card_of(project, given["ref"]))
+        return
+    from mlnb.faces import explain
+
+    wanted = explain.Wanted(given["row"], given["output"], given["budget"])
+    explain.show(explain.explained(project, given["ref"], wanted))
+
+
 def _project(folder: Path | None, notebook: Path | None) -> Project:
     from mlnb.faces.verb import Asked
 

@@ -194,19 +194,6 @@ def rollback(asked: Asked, model: str, alias: str, reason: str) -> int:
 
 
 @click.command(cls=Verb)
-@click.argument("ref", shell_complete=refs)
-@click.argument("file", required=False, type=_FILE)
-@click.option("--rows", metavar="JSON", help='The rows themselves: {"rows": [{"column": value}]}.')
-@click.pass_obj
-def predict(asked: Asked, ref: str, file: Path | None, rows: str | None) -> int:
-    """Score rows with a version, without a service: mlnb predict delays@production rows.json."""
-    from mlnb.faces import view
-    from mlnb.faces.rows import read_rows
-
-    return asked.answer(asked.project().predict(ref, read_rows(rows, file)), view.prediction_lines)
-
-
-@click.command(cls=Verb)
 @click.argument("model", shell_complete=model_names)
 @click.option("--alias", default="production", show_default=True, shell_complete=aliases)
 @click.option("--span", default="day", show_default=True, help='A window: hour, day, week, month or "500 rows".')

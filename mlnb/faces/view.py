@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from mlnb.faces.board import SIGNS, seconds_text
+from mlnb.faces.exported import export_lines
 from mlnb.faces.tables import table
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mlnb.ship import Shipment
 
 _RANKED = 15
+_OUTPUTS_SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +133,10 @@ def version_lines(version: Version, verdicts: Iterable[Verdict] = ()) -> Iterato
     """Yield everything about one version, except the bytes; `verdicts` is what its gates found."""
     yield f"{version.ref}, registered {moment(version.created_at)} by {version.created_by}"
     yield f"  metrics: {metrics_text(version.metrics) or 'none'}"
-    yield f"  exporter: {version.exporter}"
-    yield "  parity: " + ", ".join(
-        f"{key} {value}" for key, value in version.parity.items() if not isinstance(value, list | dict)
-    )
+    yield from (f"  {line}" for line in export_lines(version))
     yield from _verdict_lines(verdicts)
     yield "  inputs: " + ", ".join(column_texts(version.signature))
+    yield f"  answers: {answer_text(version.signature)}"
     yield from (f"  {line}" for line in lineage_lines(version.lineage))
 
 
@@ -162,17 +162,6 @@ def service_lines(deployments: Sequence[Deployment]) -> Iterator[str]:
         for one in deployments
     ]
     yield from table(("service", "state", "url", "aliases"), rows)
-
-
-def prediction_lines(answer: Mapping[str, object]) -> Iterator[str]:
-    """Yield one line for each scored row."""
-    predictions, probabilities = answer.get("predictions"), answer.get("probabilities")
-    if not isinstance(predictions, Sequence):
-        return
-    scores = probabilities if isinstance(probabilities, Sequence) else [()] * len(predictions)
-    rows = [(prediction, *(f"{p:.4f}" for p in row)) for prediction, row in zip(predictions, scores, strict=True)]
-    width = max((len(row) for row in rows), default=1)
-    yield from table(("prediction", *(f"p{n}" for n in range(width - 1))), rows)
 
 
 def report_lines(report: Report) -> Iterator[str]:
@@ -227,10 +216,26 @@ def metrics_text(metrics: Mapping[str, float]) -> str:
 
 
 def column_texts(signature: Mapping[str, object]) -> list[str]:
-    """Return ``distance float64`` for each input column of a signature in JSON."""
+    """Return ``distance float64``, or ``hours 48 x float64`` of a list column, for each input of a JSON signature."""
     inputs = signature.get("inputs")
     columns = inputs if isinstance(inputs, list) else []
-    return [f"{column.get('name')} {column.get('dtype')}" for column in columns if isinstance(column, Mapping)]
+    return [f"{column.get('name')} {_type_text(column)}" for column in columns if isinstance(column, Mapping)]
+
+
+def answer_text(signature: Mapping[str, object]) -> str:
+    """Return ``classifier``, ``ranker of airports`` or ``forecaster of h1, ..., h24`` of a signature in JSON."""
+    outputs = signature.get("outputs")
+    names = [str(one.get("name")) for one in outputs if isinstance(one, Mapping)] if isinstance(outputs, list) else []
+    shown = names if len(names) <= _OUTPUTS_SHOWN else [*names[:2], "...", names[-1]]
+    items = str(signature.get("items") or "")
+    return " of ".join(filter(None, [str(signature.get("task")), items or ", ".join(shown)]))
+
+
+def _type_text(column: Mapping[str, object]) -> str:
+    if not column.get("many"):
+        return str(column.get("dtype"))
+    length = column.get("length")
+    return f"{'any number' if length is None else length} x {column.get('dtype')}"
 
 
 def moment(at: datetime) -> str:

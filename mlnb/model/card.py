@@ -1,90 +1,156 @@
-"""What is known of a version becomes a short model card in Markdown."""
+"""The sections of a model card, made of sentences, tables, pictures and a person's own words, become one `Card`.
+
+How it looks is the matter of the faces; what it says is that of `mlnb.registry.card`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
 
-from mlnb.model.parity import Parity
-from mlnb.model.signature import Column, Signature
+from mlnb.model.card_words import Words
+
+FORMAT = 1
 
 
-def model_card(
-    title: str,
-    signature: Signature,
-    parity: Parity,
-    metrics: Mapping[str, float],
-    lineage: Mapping[str, object],
-    *,
-    reason: str = "",
-) -> str:
-    """Return the card.
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """Plain text; `missing` marks what a person has not written yet."""
 
-    Parameters
+    text: str
+    missing: bool = False
+
+    def to_json(self) -> dict[str, object]:
+        """Return it as JSON."""
+        return {"kind": "sentence", "text": self.text, "missing": self.missing}
+
+
+@dataclass(frozen=True, slots=True)
+class Bullets:
+    """Plain texts, one an item."""
+
+    items: tuple[str, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """Return it as JSON."""
+        return {"kind": "bullets", "items": list(self.items)}
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Text in a fixed pitch."""
+
+    text: str
+
+    def to_json(self) -> dict[str, object]:
+        """Return it as JSON."""
+        return {"kind": "code", "text": self.text}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Plain texts by row; `caption` stands above and may be empty, `numbers` are the columns set to the right."""
+
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str = ""
+    numbers: tuple[int, ...] = ()
+
+    def to_json(self) -> dict[str, object]:
+        """Return it as JSON."""
+        return {
+            "kind": "table",
+            "caption": self.caption,
+            "columns": list(self.heads),
+            "rows": [list(row) for row in self.rows],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A picture.
+
+    Attributes
     ----------
     title : str
-        The version, such as ``delays/7``.
-    signature, parity, reason
-        Of the export.
-    metrics : mapping of str to float
-        What the run measured.
-    lineage : mapping of str to object
-        Where the version comes from; inner mappings are shown as ``key=value``.
+        What it shows, in words: all that Markdown can tell of it.
+    svg : str
+        Without script or network, every text in it escaped.
+    figure : mapping
+        Data and layout of the same as a plotly figure.
     """
-    given = f"one of {', '.join(f'`{_cell(one)}`' for one in signature.classes)}" if signature.classes else "a number"
-    chances = ", with probabilities" if signature.probabilities else ""
-    lines = [
-        f"# {_cell(title)}",
-        "",
-        f"A {signature.task} that answers {given}{chances}.",
-        "",
-        "## Takes",
-        "",
-        "| column | type | may be missing | in the sample |",
-        "|---|---|---|---|",
-        *(_row(column) for column in signature.inputs),
-        "",
-        "## Metrics",
-        "",
-        *_table(("metric", "value"), [(name, f"{value:.6g}") for name, value in sorted(metrics.items())]),
-        "",
-        "## Fidelity",
-        "",
-        reason or f"{parity.sentence()[0].upper()}{parity.sentence()[1:]}.",
-        "",
-        "## Lineage",
-        "",
-        *_table(("what", "value"), [(name, _told(value)) for name, value in lineage.items()]),
-    ]
-    return "\n".join(lines) + "\n"
+
+    title: str
+    svg: str
+    figure: Mapping[str, object]
+
+    def to_json(self) -> dict[str, object]:
+        """Return it as JSON: what it shows, not how it is drawn."""
+        return {"kind": "drawing", "title": self.title}
 
 
-def _row(column: Column) -> str:
-    seen = ""
-    if column.categories:
-        more = ", ..." if column.categories[8:] else ""
-        seen = ", ".join(_cell(one) for one in column.categories[:8]) + more
-    elif column.minimum is not None and column.maximum is not None:
-        seen = f"{column.minimum:g} to {column.maximum:g}"
-    return f"| `{_cell(column.name)}` | {column.dtype} | {'yes' if column.nullable else 'no'} | {seen} |"
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A person's own words, Markdown."""
+
+    words: Words
+
+    def to_json(self) -> dict[str, object]:
+        """Return them as JSON."""
+        return {"kind": "words", **self.words.to_json()}
 
 
-def _table(head: tuple[str, str], rows: list[tuple[str, str]]) -> list[str]:
-    if not rows:
-        return ["None recorded."]
-    return [
-        f"| {head[0]} | {head[1]} |",
-        "|---|---|",
-        *(f"| {_cell(name)} | {_cell(value)} |" for name, value in rows),
-    ]
+Block: TypeAlias = Sentence | Bullets | Code | Table | Drawing | Written
 
 
-def _told(value: object) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name}={_told(inner)}" for name, inner in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(_told(inner) for inner in value)
-    return str(value)
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One section: `key` is its stable name, empty for one that a person has made up."""
+
+    key: str
+    title: str
+    blocks: tuple[Block, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """Return the section as JSON."""
+        return {"key": self.key, "title": self.title, "blocks": [one.to_json() for one in self.blocks]}
 
 
-def _cell(value: object) -> str:
-    return " ".join(str(value).replace("|", "\\|").replace("`", "'").split())
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A model card.
+
+    Attributes
+    ----------
+    ref : str
+        The version: ``delays/7``.
+    lead : str
+        One sentence about it.
+    figures : tuple of (value, what)
+        The few numbers to see first.
+    sections : tuple of Section
+        In order.
+    metadata : mapping of str to str or tuple of str
+        What the Hugging Face Hub reads from the head of a card: ``license``, ``library_name``, ``tags``, ...
+    facts : mapping
+        The same facts as JSON, for programs.
+    """
+
+    ref: str
+    lead: str
+    figures: tuple[tuple[str, str], ...]
+    sections: tuple[Section, ...]
+    metadata: Mapping[str, str | tuple[str, ...]]
+    facts: Mapping[str, object]
+
+    def to_json(self) -> dict[str, object]:
+        """Return the card as JSON, format 1: keys are only added under this number."""
+        return {
+            "format": FORMAT,
+            "ref": self.ref,
+            "lead": self.lead,
+            "sections": [one.to_json() for one in self.sections],
+            "metadata": {key: value if isinstance(value, str) else list(value) for key, value in self.metadata.items()},
+            "facts": dict(self.facts),
+        }

@@ -1,19 +1,20 @@
 """An estimator, real rows and a deploy cell's code become a package folder that proves what it answers.
 
-Layout, format 1::
+Layout, format 2::
 
-    package.json     format, model, exporter, reason, model_file, task, parity, files (digests), signatures
+    package.json     format, model, exporter, choice, reason, model_file, task, parity, files (digests), signatures
     signature.json   what the model takes and gives
     model.onnx       or model.skops, model.pkl
     hooks.py         the deploy cell's code, if it defines ``preprocess``
     sample.json      at most 1000 of the raw rows, spread evenly: {"columns": [...], "data": [[...], ...]}
     expected.json    the estimator's own answers to them
 
-``signatures`` holds ``{"signature", "key"}`` for each file that can execute code when it is loaded. To raise the
-format: teach `mlnb.model.scorer` the new one, keep its reader of the old one and the test, then write it here.
+``signatures`` holds ``{"signature", "key"}`` for each file that can execute code when it is loaded. Format 1 had no
+``choice`` and a ``parity`` without ``parts``; `mlnb.model.choice.choice_of` and `Parity.from_json` read it. To raise
+the format: teach `mlnb.model.scorer` the new one, keep its reader of the old one and the test, then write it here.
 
-Exporters are tried by rank; the first whose file, loaded again as the service loads it, agrees with the estimator on
-the sample is taken, and what the earlier ones failed at is told.
+Exporters are tried in the order that suits the estimator; the first whose file, loaded again as the service loads it,
+agrees with the estimator on the sample and on the edges is taken, and what the earlier ones failed at is told.
 """
 
 from __future__ import annotations
@@ -24,20 +25,23 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from mlnb.errors import ModelError, ParityError
-from mlnb.model.exporters import Exporter
-from mlnb.model.hooks import USER_FAULTS, compile_hooks
+from mlnb.model.choice import Choice, Refusal
+from mlnb.model.damage import damages
+from mlnb.model.edges import faults
+from mlnb.model.exporters import Exporter, exporters
+from mlnb.model.hooks import compile_hooks
 from mlnb.model.inference import Specimen, examine
-from mlnb.model.parity import Parity, measure
-from mlnb.model.scorer import FORMAT, Scores, file_digest, load_runtime
+from mlnb.model.parity import Parity
+from mlnb.model.scorer import FORMAT, file_digest, load_runtime
 from mlnb.model.signature import Signature
-from mlnb.plugins import load, names
+from mlnb.model.trial import Trial
 from mlnb.store.disk import make_folder, storing, sync_folder, write_bytes
 
 SAMPLE_ROWS = 1000
-_GROUP = "mlnb.exporters"
+_DIFFERS = "Raise parity_limit in [tool.mlnb] if that is near enough; until then another exporter is taken."
 Sign = Callable[[str], tuple[str, str]]
 
 
@@ -54,7 +58,9 @@ class Export:
     signature : Signature
         What the model takes and gives.
     parity : Parity
-        How faithful the model file is, on all rows of the sample.
+        How faithful the model file is, on all rows of the sample and on the edges.
+    choice : Choice
+        The same as data: which exporters were tried, and why the others were not taken.
     files : tuple of (str, str, int)
         Name, digest and size in bytes of every file.
     """
@@ -63,14 +69,21 @@ class Export:
     reason: str
     signature: Signature
     parity: Parity
+    choice: Choice
     files: tuple[tuple[str, str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Written:
     exporter: Exporter
-    reason: str
+    choice: Choice
     parity: Parity
+
+    def reason(self) -> str:
+        """Say in sentences why this exporter."""
+        refused = [one.sentence() for one in self.choice.refused]
+        before = f" Not otherwise, because {'; '.join(refused)}." if refused else ""
+        return f"Exported as {self.exporter.name} ({self.choice.how}): {self.parity.sentence()}.{before}"
 
 
 def export_model(
@@ -135,39 +148,35 @@ def export_model(
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     files = tuple((path.name, file_digest(path), path.stat().st_size) for path in sorted(folder.iterdir()))
-    return Export(written.exporter.name, written.reason, specimen.signature, written.parity, files)
-
-
-def exporters() -> list[Exporter]:
-    """Return the installed exporters, by rank."""
-    made = [cast(type[Exporter], load(_GROUP, name))() for name in names(_GROUP)]
-    return sorted(made, key=lambda exporter: (exporter.rank, exporter.name))
+    told = written.reason()
+    return Export(written.exporter.name, told, specimen.signature, written.parity, written.choice, files)
 
 
 def _write_model(estimator: Any, specimen: Specimen, draft: Path, limit: float, variable: str) -> _Written:
-    refused: list[str] = []
-    signature = specimen.signature
-    for exporter in exporters():
+    refused: list[Refusal] = []
+    trial = Trial(estimator, specimen, limit)
+    placed = exporters(estimator)
+    refusing: tuple[type[Exception], ...] = (ModelError, *faults(), *damages())
+    order = tuple((exporter.name, place.why) for exporter, place in placed)
+    for exporter, _ in placed:
         path = draft / exporter.file
         try:
             how = exporter.write(estimator, specimen, path, limit)
-            got = load_runtime(exporter.name, path, signature).score(specimen.features)
-        except (ModelError, *USER_FAULTS) as error:
+            parity = trial.judge(load_runtime(exporter.name, path, specimen.signature))
+        except refusing as error:
             told = error.problem if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
-            refused.append(f"{exporter.name} cannot hold it ({told})")
+            refused.append(Refusal(exporter.name, "unsupported", told, exporter.remedy))
             path.unlink(missing_ok=True)
             continue
-        parity = measure(specimen.expected, got, signature.task, limit)
         if parity.passed:
-            before = f" Not otherwise, because {'; '.join(refused)}." if refused else ""
-            return _Written(exporter, f"Exported as {exporter.name} ({how}): {parity.sentence()}.{before}", parity)
-        refused.append(f"{exporter.name} does not agree with the estimator ({parity.sentence()})")
+            return _Written(exporter, Choice(exporter.name, how, order, tuple(refused)), parity)
+        refused.append(Refusal(exporter.name, "differs", parity.sentence(), _DIFFERS, parity))
         path.unlink(missing_ok=True)
     raise ParityError(
-        f"No export of {variable} reproduces it: {'; '.join(refused)}.",
+        f"No export of {variable} reproduces it: {'; '.join(one.sentence() for one in refused)}.",
         "Deploy an estimator whose answers do not change from call to call, or raise parity_limit in [tool.mlnb].",
         name=variable,
-        exporter="; ".join(exporter.name for exporter in exporters()),
+        exporter="; ".join(name for name, _ in order),
     )
 
 
@@ -176,8 +185,7 @@ def _write_rest(specimen: Specimen, draft: Path) -> None:
     kept = range(count) if count <= SAMPLE_ROWS else [at * count // SAMPLE_ROWS for at in range(SAMPLE_ROWS)]
     columns = list(specimen.rows)
     data = [[specimen.rows[name][at] for name in columns] for at in kept]
-    answers, chances = specimen.expected.predictions, specimen.expected.probabilities
-    expected = Scores([answers[at] for at in kept], None if chances is None else [chances[at] for at in kept])
+    expected = specimen.expected.take(kept)
     write_bytes(draft / "signature.json", _json(specimen.signature.to_json()))
     write_bytes(draft / "sample.json", _json({"format": FORMAT, "columns": columns, "data": data}))
     write_bytes(draft / "expected.json", _json(expected.to_json()))
@@ -194,7 +202,8 @@ def _write_manifest(written: _Written, specimen: Specimen, draft: Path, model: s
         "format": FORMAT,
         "model": model,
         "exporter": written.exporter.name,
-        "reason": written.reason,
+        "choice": written.choice.to_json(),
+        "reason": written.reason(),
         "model_file": written.exporter.file,
         "task": specimen.signature.task,
         "parity": written.parity.to_json(),

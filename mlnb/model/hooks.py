@@ -1,11 +1,12 @@
 """The source of a deploy cell becomes the function that prepares a service's rows, given in the shape that it asks for.
 
-Carried into the service: standard library, numpy, `mlnb.errors` and `mlnb.model.signature`; pandas is imported only
+Carried into the service: standard library, numpy, `mlnb.errors` and `mlnb.model.kinds`; pandas is imported only
 for a hook that asks for a data frame, or for a model that takes one.
 
 The source may define ``preprocess(rows)``. Its first parameter's annotation decides what it gets: a name ending in
 ``DataFrame`` a data frame with the sample's dtypes, anything else a list of dicts of plain values, where ``None`` is
-missing and dates are ISO 8601 strings. It returns as many rows as it got, as either.
+missing and dates are ISO 8601 strings. A list column gives lists; in a data frame lists of numbers are arrays. It
+returns as many rows as it got, as either.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlnb.errors import ModelError
-from mlnb.model.signature import Column, Values
+from mlnb.model.kinds import Column, Values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,6 +145,8 @@ def build_frame(columns: Mapping[str, Values], inputs: Sequence[Column]) -> pd.D
 
 def plain(value: object) -> object:
     """Return a value of pandas, numpy or `datetime` as JSON would hold it; whatever means *missing* becomes None."""
+    if isinstance(value, list | tuple | np.ndarray):
+        return [plain(one) for one in value]
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or type(value).__name__ in {"NAType", "NaTType"}:
@@ -154,6 +157,9 @@ def plain(value: object) -> object:
 
 
 def _series(pd: Any, column: Column, values: Values) -> Any:
+    if column.many:
+        listed = list(values) if column.dtype.startswith(("float", "int", "uint")) else [list(one) for one in values]
+        return pd.Series(listed, dtype=object)
     if column.categories:
         places = {category: place for place, category in enumerate(column.categories)}
         codes = [places.get(value, -1) for value in values.tolist()]  # an unknown category is missing

@@ -1,26 +1,33 @@
 """A sample of real rows and a fitted estimator become a `Signature`, and the sample's checked columns.
 
 A sample is a pandas DataFrame or a two-dimensional array, whose columns are then called ``x0``, ``x1``, ... as
-scikit-learn calls them. A column is nullable if the sample lacks a value in it: who wants the service to accept
+scikit-learn calls them. A column whose cells are lists, tuples or arrays is a list column: of fixed length where all of
+the sample's lists have one length, else of any. The estimator gets its lists of numbers as arrays, in the service and
+here. Where it was fitted with an array as wide as the lists of fixed length laid side by side, it gets that.
+
+A column is nullable if the sample lacks a value in it: who wants the service to accept
 ``null``, deploys with a sample that holds such rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import is_classifier, is_regressor
 from sklearn.exceptions import NotFittedError
 
 from mlnb.errors import ModelError
-from mlnb.model.hooks import USER_FAULTS, Hooks, plain
-from mlnb.model.scorer import Scores, ask
-from mlnb.model.signature import Column, Label, Signature, Table, Values
+from mlnb.model.answers import Scores, answer_of, plain_answers, plain_chances, settle
+from mlnb.model.boosters import fitted_names
+from mlnb.model.hooks import USER_FAULTS, Hooks, build_frame, plain
+from mlnb.model.kinds import laid_out, lay_out, lists_of
+from mlnb.model.purpose import Purpose, purpose_of
+from mlnb.model.signature import Column, Signature, Table, Values
 
+_LISTS = (list, tuple, np.ndarray)
 _KINDS: Mapping[type, str] = {str: "string", bool: "bool", int: "int64", float: "float64"}
 
 
@@ -72,24 +79,59 @@ def examine(
     """
     check_estimator(estimator, variable)
     given = as_frame(sample, sample_name)
-    if hooks is None:
-        given = fitted_columns(given, estimator, variable, sample_name)
     inputs = infer_columns(given, sample_name)
+    flat = hooks is None and _fits_laid_out(estimator, inputs)
+    if hooks is None and not flat:
+        given = fitted_columns(given, estimator, variable, sample_name)
+        inputs = tuple(sorted(inputs, key=lambda column: given.columns.get_loc(column.name)))
     rows, columns = plain_values(given, inputs), checked_columns(given, inputs)
     made, table = given, columns
-    features: tuple[Column, ...] = ()
-    if hooks is not None:
+    features: tuple[Column, ...] = laid_out(inputs) if flat else ()
+    if flat:
+        table = lay_out(columns, inputs)
+    elif hooks is not None:
         prepared, told = hooks.call(columns, inputs), f"preprocess({sample_name})"
         made = as_frame(pd.DataFrame(prepared) if isinstance(prepared, list) else prepared, told)
         made = fitted_columns(made, estimator, variable, told)
         features = infer_columns(made, told)
         table = Table(features).check_columns(hooks.preprocess(columns, inputs))
-    frame = takes_frame(estimator, made if hooks is not None else sample)
-    expected = _answer(estimator, made if frame else made.to_numpy(), variable, sample_name)
-    task, classes = _task(estimator, expected, variable)
-    output = _output(classes or expected.predictions)
-    signature = Signature(inputs, task, classes, expected.probabilities is not None, output, features, frame)
-    return Specimen(signature, rows, columns, table, expected)
+    frame = not flat and takes_frame(estimator, made if hooks is not None else sample)
+    asked: object = np.column_stack(list(table.values())) if flat else made if frame else made.to_numpy()
+    if frame and lists_of(features or inputs):
+        asked = build_frame(table, features or inputs)
+    raw, answer = _answer(estimator, asked, variable, sample_name)
+    purpose = purpose_of(estimator, raw, answer, features or inputs, inputs, table, variable)
+    signature = _signature(purpose, _free(inputs, purpose), _free(features, purpose), answer, frame)
+    return Specimen(signature, rows, columns, table, settle(answer, signature, table))
+
+
+def _signature(
+    purpose: Purpose, inputs: tuple[Column, ...], features: tuple[Column, ...], answer: Scores, frame: bool
+) -> Signature:
+    return Signature(
+        inputs,
+        purpose.task,
+        purpose.classes,
+        answer.probabilities is not None,
+        purpose.output,
+        features,
+        frame,
+        purpose.outputs,
+        purpose.items,
+    )
+
+
+def _free(columns: tuple[Column, ...], purpose: Purpose) -> tuple[Column, ...]:
+    """Return the columns with the ranker's items of any number: it orders as many as it is given."""
+    return tuple(replace(one, length=None) if one.name == purpose.items else one for one in columns)
+
+
+def _fits_laid_out(estimator: Any, inputs: tuple[Column, ...]) -> bool:
+    """Say whether the estimator was fitted with an array in which the lists' values stand side by side."""
+    lists = lists_of(inputs)
+    if not lists or any(one.length is None for one in lists) or hasattr(estimator, "feature_names_in_"):
+        return False
+    return getattr(estimator, "n_features_in_", -1) == sum(one.width for one in inputs)
 
 
 def infer_signature(sample: object, estimator: Any, *, hooks: Hooks | None = None) -> Signature:
@@ -106,7 +148,8 @@ def check_estimator(estimator: object, variable: str) -> None:
             "Deploy an instance, after calling its fit.",
             name=variable,
         )
-    if not callable(getattr(estimator, "predict", None)):
+    transforms = all(callable(getattr(estimator, name, None)) for name in ("fit", "transform"))
+    if not transforms and not callable(getattr(estimator, "predict", None)):
         raise ModelError(
             f"{variable} is not a model: it is of type {kind} and has no predict.",
             "Name a fitted estimator with --model.",
@@ -151,7 +194,7 @@ def fitted_columns(frame: pd.DataFrame, estimator: Any, variable: str, sample_na
     ModelError
         If columns are missing or there are more; both are named.
     """
-    names = getattr(estimator, "feature_names_in_", None)
+    names = fitted_names(estimator, list(frame.columns))
     if names is None:
         wanted = getattr(estimator, "n_features_in_", frame.shape[1])
         if frame.shape[1] != wanted:
@@ -207,9 +250,12 @@ def plain_values(frame: pd.DataFrame, inputs: Sequence[Column]) -> dict[str, lis
     return {column.name: [_value(column, value) for value in frame[column.name].tolist()] for column in inputs}
 
 
-def _answer(estimator: Any, rows: object, variable: str, sample_name: str) -> Scores:
+def _answer(estimator: Any, rows: object, variable: str, sample_name: str) -> tuple[Any, Scores]:
+    """Return what the estimator gives for the sample: as it is, and as `mlnb.model.answers.ask` would."""
     try:
-        return ask(estimator, rows, hasattr(estimator, "predict_proba"))
+        raw = answer_of(estimator, rows)
+        chances = estimator.predict_proba(rows) if _has_chances(estimator) else None
+        return raw, Scores(plain_answers(raw), None if chances is None else plain_chances(chances))
     except NotFittedError as error:
         raise ModelError(f"{variable} is not fitted.", "Call its fit in a stage before.", name=variable) from error
     except USER_FAULTS as error:
@@ -220,8 +266,14 @@ def _answer(estimator: Any, rows: object, variable: str, sample_name: str) -> Sc
         ) from error
 
 
+def _has_chances(estimator: Any) -> bool:
+    return hasattr(estimator, "predict") and hasattr(estimator, "predict_proba")
+
+
 def _value(column: Column, value: object) -> object:
     value = plain(value)
+    if isinstance(value, list):
+        return [_value(column, one) for one in value]
     if isinstance(value, float) and column.dtype.startswith(("int", "uint")) and value.is_integer():
         return int(value)
     return value
@@ -230,6 +282,8 @@ def _value(column: Column, value: object) -> object:
 def _column(name: str, series: pd.Series, sample_name: str) -> Column:
     nullable = bool(series.isna().any())
     dtype = series.dtype
+    if pd.api.types.is_object_dtype(dtype) and any(isinstance(one, _LISTS) for one in series):
+        return _list_column(name, series, sample_name)
     if isinstance(dtype, pd.CategoricalDtype):
         known = [plain(one) for one in dtype.categories.tolist()]
         kind = _kind(name, pd.Series(known, dtype=object), sample_name)
@@ -243,6 +297,25 @@ def _column(name: str, series: pd.Series, sample_name: str) -> Column:
     if not numbers.size:
         return Column(name, kind, nullable)
     return Column(name, kind, nullable, (), float(numbers.min()), float(numbers.max()))
+
+
+def _list_column(name: str, series: pd.Series, sample_name: str) -> Column:
+    """Return the column of a series whose cells are lists, as that of all their values; a numpy dtype is kept."""
+    cells = series.tolist()
+    strays = [at for at, one in enumerate(cells) if not isinstance(one, _LISTS)]
+    if strays or any(np.ndim(one) > 1 for one in cells if isinstance(one, np.ndarray)):
+        told = f"row {strays[0]} holds {type(cells[strays[0]]).__name__}" if strays else "some hold several axes"
+        raise ModelError(
+            f"The column {name!r} of {sample_name} holds lists, but {told}.",
+            "Give every row a plain list, an empty one where there is nothing.",
+            name=sample_name,
+        )
+    kinds = {one.dtype for one in cells if isinstance(one, np.ndarray) and one.size}
+    kept = kinds.pop() if len(kinds) == 1 and all(isinstance(one, np.ndarray) for one in cells) else None
+    values = pd.Series([value for one in cells for value in one], dtype=kept or object)
+    lengths = {len(one) for one in cells}
+    found = _column(name, values.infer_objects() if kept is None else values, sample_name)
+    return replace(found, many=True, length=lengths.pop() if len(lengths) == 1 else None, empty=0 in lengths)
 
 
 def _dtype(name: str, series: pd.Series, sample_name: str) -> str:
@@ -277,25 +350,3 @@ def _kind(name: str, series: pd.Series, sample_name: str) -> str:
         "Convert it to numbers, strings, booleans or dates before the model, or leave it out.",
         name=sample_name,
     )
-
-
-def _task(estimator: Any, scores: Scores, variable: str) -> tuple[str, tuple[Label, ...]]:
-    predictions = np.asarray(scores.predictions)
-    if hasattr(estimator, "classes_") or is_classifier(estimator):
-        if predictions.ndim > 1 or np.ndim(scores.probabilities or [[]]) != 2:
-            raise ModelError(
-                f"{variable} is a classifier with several outputs.", "Deploy one model for each output.", name=variable
-            )
-        return "classifier", _labels(getattr(estimator, "classes_", np.unique(predictions)))
-    if is_regressor(estimator) or predictions.dtype.kind == "f":
-        return "regressor", ()
-    return "classifier", _labels(np.unique(predictions))
-
-
-def _labels(classes: Any) -> tuple[Label, ...]:
-    return tuple(np.asarray(classes).tolist())
-
-
-def _output(values: Sequence[object]) -> str:
-    kinds = {type(value) for value in values}
-    return _KINDS.get(kinds.pop(), "float64") if len(kinds) == 1 else "float64"

@@ -21,7 +21,7 @@ def faults() -> tuple[type[Exception], ...]:
 
     names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException")
     own = tuple(getattr(state, name) for name in names)
-    usual = (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError)
+    usual = (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError)
     return (ModelError, *usual, RuntimeError, TypeError, ValueError, ValidationError, *own)
 
 
@@ -49,7 +49,7 @@ def convert_as(step: Any, width: int, *, double: bool) -> Any:
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
     kind = DoubleTensorType if double else FloatTensorType
-    options = {id(step): {"zipmap": False}} if hasattr(step, "predict_proba") else None
+    options = {id(step): {"zipmap": False}} if _zips(step) else None
     with _quiet():
         return convert_sklearn(
             step, name="step", initial_types=[("X", kind([None, width]))], options=options, target_opset=dict(OPSETS)
@@ -61,7 +61,7 @@ def convert_whole(estimator: Any, columns: Sequence[Column]) -> bytes:
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
-    options = {id(estimator): {"zipmap": False}} if hasattr(estimator, "predict_proba") else None
+    options = {id(estimator): {"zipmap": False}} if _zips(estimator) else None
     types = [(c.name, (StringTensorType if c.dtype == "string" else FloatTensorType)([None, 1])) for c in columns]
     with _quiet():
         model = convert_sklearn(estimator, name="mlnb", initial_types=types, options=options, target_opset=dict(OPSETS))
@@ -75,6 +75,11 @@ def loads(content: bytes) -> None:
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
     onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def _zips(step: Any) -> bool:
+    """Say whether skl2onnx would give its probabilities as dictionaries."""
+    return hasattr(step, "predict_proba") and hasattr(step, "classes_")
 
 
 @contextmanager

@@ -12,52 +12,34 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from onnx import TensorProto
 from sklearn.compose import ColumnTransformer
+from sklearn.feature_selection import SelectorMixin
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import (
-    FunctionTransformer,
     MaxAbsScaler,
     MinMaxScaler,
     OneHotEncoder,
     OrdinalEncoder,
     RobustScaler,
     StandardScaler,
+    TargetEncoder,
 )
 
-from mlnb.errors import ModelError
+from mlnb.model.onnx_blocks import Block, matrix, refusal, singles
 from mlnb.model.onnx_convert import convert
-from mlnb.model.onnx_graph import Graph
+from mlnb.model.onnx_graph import ML, Graph
+from mlnb.model.onnx_numeric import NUMERIC, selector
 from mlnb.model.scorer import MISSING_TEXT
 
-_ML = "ai.onnx.ml"
+_Emitter: TypeAlias = Callable[[Graph, Any, Sequence[Block]], list[Block]]
 _UNKNOWN_TEXT = "\uf8ffunknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Columns that lie side by side in one tensor of shape (rows, width).
-
-    Attributes
-    ----------
-    tensor : str
-        Its name in the graph.
-    width : int
-        Number of columns; 0 where it is not known.
-    kind : str
-        ``number`` (doubles), ``text`` (strings) or ``date``, which no transformer takes.
-    """
-
-    tensor: str
-    width: int
-    kind: str = "number"
 
 
 def emit(graph: Graph, transformer: Any, blocks: Sequence[Block]) -> list[Block]:
@@ -84,43 +66,14 @@ def emit(graph: Graph, transformer: Any, blocks: Sequence[Block]) -> list[Block]
     """
     if transformer is None or transformer == "passthrough":
         return list(blocks)
-    known = _EMITTERS.get(type(transformer))
+    known = _EMITTERS.get(type(transformer)) or _numeric(transformer)
     return known(graph, transformer, blocks) if known is not None else [_stock(graph, transformer, blocks)]
 
 
-def matrix(graph: Graph, blocks: Sequence[Block]) -> Block:
-    """Return all columns as one block of numbers.
-
-    Raises
-    ------
-    ModelError
-        If there are none, or a column is no number.
-    """
-    if not blocks:
-        raise refusal("a step gets no columns")
-    if any(block.kind != "number" for block in blocks):
-        raise refusal("a column of text or dates reaches a step that takes numbers")
-    width = sum(block.width for block in blocks) if all(block.width for block in blocks) else 0
-    return blocks[0] if len(blocks) == 1 else Block(graph.add("Concat", *(b.tensor for b in blocks), axis=1), width)
-
-
-def refusal(why: str) -> ModelError:
-    """Return the error that says why a model cannot be written as ONNX; `why` is no whole sentence."""
-    return ModelError(why, "Another exporter is tried.", name="onnx")
-
-
-def _singles(graph: Graph, blocks: Sequence[Block]) -> list[Block]:
-    """Return each column as a block of its own."""
-    single: list[Block] = []
-    for block in blocks:
-        if not block.width:
-            raise refusal("the number of columns that a step gives is not known")
-        if block.width == 1:
-            single.append(block)
-            continue
-        places = [graph.constant(np.array([at])) for at in range(block.width)]
-        single += [Block(graph.add("Gather", block.tensor, place, axis=1), 1, block.kind) for place in places]
-    return single
+def _numeric(transformer: Any) -> _Emitter | None:
+    if not type(transformer).__module__.startswith("sklearn."):
+        return None
+    return selector if isinstance(transformer, SelectorMixin) else NUMERIC.get(type(transformer).__name__)
 
 
 def _pipeline(graph: Graph, pipeline: Any, blocks: Sequence[Block]) -> list[Block]:
@@ -138,7 +91,7 @@ def _union(graph: Graph, union: Any, blocks: Sequence[Block]) -> list[Block]:
 
 
 def _column_transformer(graph: Graph, transformer: Any, blocks: Sequence[Block]) -> list[Block]:
-    columns = _singles(graph, blocks)
+    columns = singles(graph, blocks)
     made: list[Block] = []
     for name, part, _ in transformer.transformers_:
         places = list(transformer._transformer_to_input_indices[name])
@@ -151,15 +104,6 @@ def _column_transformer(graph: Graph, transformer: Any, blocks: Sequence[Block])
             given = [Block(graph.add("Mul", block.tensor, graph.constant(np.array([float(weight)]))), block.width)]
         made += given
     return made
-
-
-def _function(graph: Graph, transformer: Any, blocks: Sequence[Block]) -> list[Block]:
-    if transformer.func is None:
-        return list(blocks)
-    if transformer.kw_args or transformer.func not in _FUNCTIONS:
-        raise refusal(f"the function {getattr(transformer.func, '__name__', transformer.func)} is Python code")
-    block = matrix(graph, blocks)
-    return [Block(_FUNCTIONS[transformer.func](graph, block.tensor), block.width)]
 
 
 def _scale(graph: Graph, block: Block, shift: object, scale: object) -> Block:
@@ -197,7 +141,7 @@ def _min_max(graph: Graph, scaler: Any, blocks: Sequence[Block]) -> list[Block]:
 
 
 def _imputer(graph: Graph, imputer: Any, blocks: Sequence[Block]) -> list[Block]:
-    columns = _singles(graph, blocks)
+    columns = singles(graph, blocks)
     made, absent = [], []
     for column, fill in zip(columns, imputer.statistics_, strict=True):
         mask = _is_missing(graph, column, imputer.missing_values)
@@ -218,7 +162,7 @@ def _is_missing(graph: Graph, column: Block, missing: Any) -> str:
     if column.kind == "text":
         key = MISSING_TEXT if pd.isna(missing) else str(missing)
         place = graph.add(
-            "LabelEncoder", column.tensor, domain=_ML, keys_strings=[key], values_int64s=[1], default_int64=0
+            "LabelEncoder", column.tensor, domain=ML, keys_strings=[key], values_int64s=[1], default_int64=0
         )
         return graph.cast(place, TensorProto.BOOL)
     tensor = matrix(graph, [column]).tensor
@@ -231,7 +175,7 @@ def _one_hot(graph: Graph, encoder: Any, blocks: Sequence[Block]) -> list[Block]
     ends = np.cumsum(encoder._n_features_outs)
     starts = ends - encoder._n_features_outs
     made = []
-    for at, column in enumerate(_singles(graph, blocks)):
+    for at, column in enumerate(singles(graph, blocks)):
         table = _answers(encoder, at)[:, starts[at] : ends[at]]
         if encoder.handle_unknown == "error":
             table = np.vstack([table, np.zeros((1, table.shape[1]))])
@@ -242,11 +186,23 @@ def _one_hot(graph: Graph, encoder: Any, blocks: Sequence[Block]) -> list[Block]
 
 def _ordinal(graph: Graph, encoder: Any, blocks: Sequence[Block]) -> list[Block]:
     made = []
-    for at, column in enumerate(_singles(graph, blocks)):
+    for at, column in enumerate(singles(graph, blocks)):
         table = _answers(encoder, at)[:, [at]]
         if encoder.handle_unknown == "error":
             table = np.vstack([table, [[np.nan]]])
         made.append(_look_up(graph, column, encoder.categories_[at], table))
+    return made
+
+
+def _target(graph: Graph, encoder: Any, blocks: Sequence[Block]) -> list[Block]:
+    """Write a TargetEncoder: a category's place picks what it stands for."""
+    means = np.atleast_1d(np.asarray(encoder.target_mean_, dtype=np.float64))
+    made = []
+    for at, column in enumerate(singles(graph, blocks)):
+        own = encoder.encodings_[at * len(means) : (at + 1) * len(means)]
+        table = np.vstack([np.column_stack(own), means])
+        made.append(_look_up(graph, column, encoder.categories_[at], table))
+    graph.repaired("TargetEncoder in float64")
     return made
 
 
@@ -290,7 +246,7 @@ def _text_place(graph: Graph, column: Block, categories: npt.NDArray[Any]) -> st
     return graph.add(
         "LabelEncoder",
         column.tensor,
-        domain=_ML,
+        domain=ML,
         keys_strings=keys,
         values_int64s=list(range(len(keys))),
         default_int64=len(keys),
@@ -317,18 +273,10 @@ def _stock(graph: Graph, transformer: Any, blocks: Sequence[Block]) -> Block:
     return Block(graph.cast(made, TensorProto.DOUBLE), int(shape[1].dim_value) if len(shape) == 2 else 0)
 
 
-_FUNCTIONS: Mapping[Any, Callable[[Graph, str], str]] = {
-    np.log1p: lambda graph, tensor: graph.add("Log", graph.add("Add", tensor, graph.constant(np.array([1.0])))),
-    np.log: lambda graph, tensor: graph.add("Log", tensor),
-    np.sqrt: lambda graph, tensor: graph.add("Sqrt", tensor),
-    np.exp: lambda graph, tensor: graph.add("Exp", tensor),
-    np.abs: lambda graph, tensor: graph.add("Abs", tensor),
-}
-_EMITTERS: Mapping[type, Callable[[Graph, Any, Sequence[Block]], list[Block]]] = {
+_EMITTERS: Mapping[type, _Emitter] = {
     Pipeline: _pipeline,
     FeatureUnion: _union,
     ColumnTransformer: _column_transformer,
-    FunctionTransformer: _function,
     StandardScaler: _standard,
     RobustScaler: _robust,
     MaxAbsScaler: _max_abs,
@@ -336,4 +284,5 @@ _EMITTERS: Mapping[type, Callable[[Graph, Any, Sequence[Block]], list[Block]]] =
     SimpleImputer: _imputer,
     OneHotEncoder: _one_hot,
     OrdinalEncoder: _ordinal,
+    TargetEncoder: _target,
 }

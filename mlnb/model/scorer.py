@@ -1,7 +1,7 @@
 """A package folder becomes a `Scorer`: checked columns in, plain predictions and probabilities out.
 
-Carried into the service: standard library, numpy, onnxruntime (imported with the first ONNX model), `mlnb.errors`,
-`mlnb.model.signature` and `mlnb.model.hooks`. skops, cloudpickle, scikit-learn and pandas are imported only for a
+Carried into the service: standard library, numpy, onnxruntime (imported with the first ONNX model), `mlnb.errors` and
+the modules that it imports. skops, cloudpickle, scikit-learn and pandas are imported only for a
 package that was exported as skops or native.
 
 Every file that ``package.json`` lists is compared with its digest. A file that can execute code when it is loaded (a
@@ -27,39 +27,34 @@ from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 
-from mlnb.errors import CorruptError, ModelError, NewerFormatError, SignatureError, UntrustedError
+from mlnb.errors import CorruptError, MlnbError, ModelError, NewerFormatError, SignatureError, UntrustedError
+from mlnb.model.answers import Scores, ask, plain_answers, plain_chances, settle
+from mlnb.model.damage import damages
 from mlnb.model.hooks import Hooks, build_frame, compile_hooks
+from mlnb.model.kinds import lay_out
 from mlnb.model.signature import Label, Signature, Table, Values
 
-FORMAT = 1
+__all__ = [
+    "MISSING_TEXT",
+    "AllowCode",
+    "CodeFile",
+    "EstimatorRuntime",
+    "OnnxRuntime",
+    "Runtime",
+    "Scorer",
+    "Scores",
+    "code_files",
+    "file_digest",
+    "load_onnxruntime",
+    "load_runtime",
+    "load_scorer",
+    "read_package",
+]
+
+FORMAT = 2
 #: Stands for a missing text in ONNX, whose strings cannot be missing; from Unicode's private use area.
 MISSING_TEXT = "\uf8ffmissing"
 AllowCode: TypeAlias = Collection[str] | Callable[[str, str, str], bool] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """A model's answers.
-
-    Attributes
-    ----------
-    predictions : list, length rows
-        Labels in their own type, or numbers (lists of numbers where the model has several outputs).
-    probabilities : list of list of float, shape (rows, classes), or None
-        In the order of the signature's classes.
-    """
-
-    predictions: list[Any]
-    probabilities: list[list[float]] | None = None
-
-    def to_json(self) -> dict[str, object]:
-        """Return the answers as JSON, format 1: what ``expected.json`` holds."""
-        return {"format": FORMAT, "predictions": self.predictions, "probabilities": self.probabilities}
-
-    @classmethod
-    def from_json(cls, mapping: Mapping[str, Any]) -> Scores:
-        """Return the answers that `to_json` wrote."""
-        return cls(list(mapping["predictions"]), mapping["probabilities"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +106,9 @@ class Scorer:
         ModelError
             If the hook fails or gives what the model does not take: not the caller's fault.
         """
-        if self.hooks is not None and self._features is not None:
+        if self.hooks is None and self._features is not None:
+            columns = lay_out(columns, self.signature.inputs)
+        elif self.hooks is not None and self._features is not None:
             made = self.hooks.preprocess(columns, self.signature.inputs)
             try:
                 columns = self._features.check_columns(made)
@@ -121,7 +118,17 @@ class Scorer:
                     "Correct preprocess in the deploy cell, or deploy with a sample that has such rows.",
                     name="preprocess",
                 ) from error
-        return self._runtime.score(columns)
+        try:
+            return self._runtime.score(columns)
+        except MlnbError:
+            raise
+        except damages() as error:
+            told = " ".join(str(error).split())[:200]
+            raise ModelError(
+                f"The model fails on these rows: {type(error).__name__}: {told}.",
+                "Send rows like those of the model's sample, or deploy the model again.",
+                name=self.exporter,
+            ) from error
 
 
 def load_scorer(folder: Path, *, allow_code: AllowCode = None) -> Scorer:
@@ -130,7 +137,7 @@ def load_scorer(folder: Path, *, allow_code: AllowCode = None) -> Scorer:
     Parameters
     ----------
     folder : Path
-        A package of format 1.
+        A package of format 1 or 2; the second may hold answers of several values.
     allow_code : collection of str, callable or None
         Digests that may be loaded although they can execute code, or a judge of (digest, signature, key).
 
@@ -145,6 +152,24 @@ def load_scorer(folder: Path, *, allow_code: AllowCode = None) -> Scorer:
     ModelError
         If no runtime for the model is known or installed.
     """
+    try:
+        return _load(folder, allow_code)
+    except MlnbError:
+        raise
+    except ImportError as error:
+        raise ModelError(
+            f"The model in {folder} needs {error.name or error}, which is not installed.",
+            "Install what the model was made with.",
+            name=str(error.name or ""),
+        ) from error
+    except damages() as error:
+        told = " ".join(str(error).split())[:200]
+        raise _corrupt(
+            folder, "", f"is damaged, so that the model cannot be loaded ({type(error).__name__}: {told})"
+        ) from error
+
+
+def _load(folder: Path, allow_code: AllowCode) -> Scorer:
     package = read_package(folder)
     for code in code_files(folder):
         if not _allowed(allow_code, code):
@@ -171,15 +196,17 @@ def read_package(folder: Path) -> dict[str, Any]:
     Raises
     ------
     CorruptError, NewerFormatError
-        If it is not there or not of format 1.
+        If it is not there, or of a format that is not known here.
     """
     path = folder / "package.json"
     try:
         package = json.loads(path.read_bytes())
         found = int(package["format"])
         whole = all(isinstance(package[key], kind) for key, kind in _PACKAGE_KEYS.items())
+        whole = whole and all(isinstance(digest, str) for digest in package["files"].values())
+        whole = whole and all(isinstance(signed, dict) for signed in package["signatures"].values())
         inside = whole and all(Path(name).name == name for name in [*package["files"], package["model_file"]])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise _corrupt(path, "", f"cannot be read ({type(error).__name__})") from error
     if found > FORMAT:
         raise NewerFormatError(
@@ -244,8 +271,10 @@ def load_onnxruntime() -> ModuleType:
 class OnnxRuntime:
     """Scores an ONNX model: one thread, because one row at a time is the common case.
 
-    The graph's inputs are columns of shape (rows, 1), doubles, floats or strings; its first output is the label or
-    the number, its second the probabilities.
+    The graph's inputs are columns of shape (rows, 1), or (rows, length) for lists of fixed length: doubles, floats or
+    strings. Its first output is the label or the number, of shape (rows,) or (rows, outputs). Its second, the
+    probabilities, has the shape (rows, classes); of several outputs (rows, outputs) or, as skl2onnx writes it,
+    (outputs, rows, classes) or a sequence of (rows, classes).
     """
 
     def __init__(self, path: Path, signature: Signature) -> None:
@@ -254,24 +283,30 @@ class OnnxRuntime:
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
         self._inputs = [(one.name, _NUMPY.get(one.type)) for one in self._session.get_inputs()]
         self._outputs = [one.name for one in self._session.get_outputs()][: 1 + signature.probabilities]
+        self._signature = signature
         self._classes: dict[Label, Label] | None = None
-        if signature.task == "classifier" and not all(type(one) in (int, str) for one in signature.classes):
-            self._classes = {int(one): one for one in signature.classes}
+        known = [*signature.classes, *(label for output in signature.outputs for label in output.classes)]
+        if not all(type(one) in (int, str) for one in known):
+            self._classes = {one if type(one) is str else int(one): one for one in known}
 
     def score(self, columns: Mapping[str, Values]) -> Scores:
         """Return the graph's answers."""
         feed = {name: _fed(columns[name], kind) for name, kind in self._inputs}
         answers = self._session.run(self._outputs, feed)
-        predictions = answers[0]
-        if predictions.ndim == 2 and predictions.shape[1] == 1:
-            predictions = predictions[:, 0]
-        labels: list[Any] = predictions.tolist()
+        labels = plain_answers(answers[0])
         if self._classes is not None:
-            labels = [self._classes[label] for label in labels]
-        return Scores(labels, answers[1].tolist() if len(answers) == 2 else None)
+            labels = [self._label(label) for label in labels]
+        chances = plain_chances(answers[1]) if len(answers) == 2 else None
+        return settle(Scores(labels, chances), self._signature, columns)
+
+    def _label(self, label: Any) -> Any:
+        known = self._classes or {}
+        return [known[one] for one in label] if isinstance(label, list) else known[label]
 
 
 class EstimatorRuntime:
@@ -281,7 +316,9 @@ class EstimatorRuntime:
         self._estimator = estimator
         self._frame = signature.frame
         self._columns = signature.features or signature.inputs
-        self._probabilities = signature.probabilities
+        self._signature = signature
+        if self._frame:
+            build_frame({}, ())  # pandas is loaded now, not with the first request
 
     def score(self, columns: Mapping[str, Values]) -> Scores:
         """Return the estimator's answers."""
@@ -290,15 +327,7 @@ class EstimatorRuntime:
             rows = build_frame(columns, self._columns)
         else:
             rows = np.column_stack([columns[column.name] for column in self._columns])
-        return ask(self._estimator, rows, self._probabilities)
-
-
-def ask(estimator: Any, rows: object, probabilities: bool) -> Scores:
-    """Return the answers of an estimator to a data frame or an array."""
-    predictions = np.asarray(estimator.predict(rows))
-    if predictions.ndim == 2 and predictions.shape[1] == 1:
-        predictions = predictions[:, 0]
-    return Scores(predictions.tolist(), np.asarray(estimator.predict_proba(rows)).tolist() if probabilities else None)
+        return settle(ask(self._estimator, rows, self._signature.probabilities), self._signature, columns)
 
 
 def _load_skops(path: Path, signature: Signature) -> Runtime:
@@ -325,7 +354,7 @@ _PACKAGE_KEYS = {"files": dict, "exporter": str, "model_file": str, "signatures"
 
 def _fed(values: Values, kind: type | None) -> Values:
     if kind is not None:
-        return values.astype(kind).reshape(-1, 1)
+        return values.astype(kind).reshape(len(values), -1)
     if None in values:
         values = values.copy()
         values[values == None] = MISSING_TEXT  # noqa: E711 -- elementwise

@@ -26,8 +26,8 @@ class Finding:
     Attributes
     ----------
     kind : str
-        ``"drift"``, ``"prediction"``, ``"missing"``, ``"unseen"``, ``"range"``, ``"type"``, ``"errors"`` or
-        ``"labels"``.
+        ``"drift"``, ``"prediction"``, ``"missing"``, ``"unseen"``, ``"range"``, ``"type"``, ``"errors"``,
+        ``"labels"`` or ``"importance"``.
     feature : str
         The column, or ``""``.
     sentence : str

@@ -16,6 +16,7 @@ import numpy as np
 from mlnb.errors import MonitorError, NewerFormatError
 from mlnb.model.naming import name_of
 from mlnb.model.signature import Column, Signature
+from mlnb.monitor.answer import NAMED, SEVERAL, watched
 from mlnb.monitor.feature import Categorical, Feature, Json, Numeric, categorical, numeric, parse_feature
 from mlnb.monitor.values import Floats, Values
 
@@ -31,13 +32,13 @@ class Reference:
     rows : int
         Rows of the sample.
     task : str
-        ``"classifier"`` or ``"regressor"``.
+        One of `mlnb.model.kinds.TASKS`.
     classes : tuple
         The classifier's classes in the order of its probabilities, else empty.
     features : tuple of Numeric or Categorical
-        One for each input of the signature, in its order, dates excepted: they always move.
+        One for each input of the signature, in its order, but for dates, which always move, and for list columns.
     prediction : Numeric or Categorical
-        The answers: classes, or the regressor's numbers.
+        The answers: classes, or numbers; of several values the one that `mlnb.monitor.answer.watched` says.
     score : Numeric or None
         Of a classifier with probabilities: of two classes that of the second one, of more the largest probability.
     """
@@ -111,14 +112,17 @@ def summarise(
     """
     rows = len(predictions)
     classes = tuple(signature.classes)
-    watched = [column for column in signature.inputs if column.dtype != "datetime"]
-    features = tuple(_feature(column, columns.get(column.name, [None] * rows)) for column in watched)
+    plain = [column for column in signature.inputs if column.dtype != "datetime" and not column.many]
+    features = tuple(_feature(column, columns.get(column.name, [None] * rows)) for column in plain)
     prediction: Feature
-    if signature.task == "classifier":
+    if signature.task in SEVERAL:
+        predictions = [watched(signature.task, one) for one in predictions]
+    if signature.task in NAMED:
         prediction = categorical("prediction", predictions, tuple(str(name_of(value)) for value in classes))
     else:
         prediction = numeric("prediction", predictions)
-    score = numeric("score", scores_of(probabilities)) if probabilities is not None and len(probabilities) else None
+    scored = probabilities is not None and len(probabilities) and signature.task not in SEVERAL
+    score = numeric("score", scores_of(probabilities)) if scored and probabilities is not None else None
     return Reference(rows, signature.task, classes, features, prediction, score)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from mlnb.errors import MonitorError
 from mlnb.monitor import distance
+from mlnb.monitor.answer import SEVERAL, ranker_performance
 from mlnb.monitor.compare import Drift, cells, compare
 from mlnb.monitor.feature import Feature
 from mlnb.monitor.findings import Finding, error_findings, feature_findings, label_findings
@@ -88,6 +89,7 @@ class Report:
     overall : Performance
         Realised over all windows.
     findings : tuple of Finding
+    importance : mapping of str to float, each feature's share of the model's, by which `mlnb.monitor.weight` ranks.
     """
 
     model: str
@@ -102,6 +104,7 @@ class Report:
     performance: tuple[Performance, ...]
     overall: Performance
     findings: tuple[Finding, ...]
+    importance: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def ref(self) -> str:
@@ -139,6 +142,7 @@ class Report:
             "rows": self.total.rows,
             "errors": self.total.errors,
             "features": [_column_json(column) for column in self.features],
+            "importance": dict(self.importance),
             "answers": [_column_json(column) for column in self.answers],
             "performance": {"rows": self.overall.rows, **self.overall.metrics},
             "windows": [
@@ -242,6 +246,10 @@ class _Joined:
     def measure(self, reference: Reference) -> Performance:
         if not self.labels:
             return _UNLABELLED
+        if reference.task == "ranker":
+            return ranker_performance(self.labels, self.predictions)
+        if reference.task in SEVERAL:
+            return Performance(len(self.labels), {})  # a label is one value, an answer several
         if reference.task != "classifier":
             return regressor_performance(self.labels, self.predictions)
         return classifier_performance(

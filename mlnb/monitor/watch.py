@@ -9,6 +9,8 @@ from pathlib import Path
 from mlnb.monitor.labels import read_labels as read_label_file
 from mlnb.monitor.reference import Reference
 from mlnb.monitor.report import Report, build_report
+from mlnb.monitor.weight import weigh
+from mlnb.registry.card import importance_of
 from mlnb.registry.version import Version
 from mlnb.service.log_reader import read_labels, read_predictions
 from mlnb.store.folder import StateFolder
@@ -36,7 +38,7 @@ def watch(version: Version, state: StateFolder, *, at: datetime, span: str, labe
     known = read_labels(folder)
     if labels is not None:
         known |= read_label_file(labels)
-    return build_report(
+    report = build_report(
         reference,
         read_predictions(folder),
         model=version.model,
@@ -45,3 +47,5 @@ def watch(version: Version, state: StateFolder, *, at: datetime, span: str, labe
         span=span,
         labels=known,
     )
+    importance = importance_of(version, state.files)
+    return weigh(report, importance.shares() if importance else {})

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
+from mlnb.monitor.answer import watched as the_one
 from mlnb.monitor.feature import HUGE, Categorical, Feature, Numeric, places, slack
 from mlnb.monitor.reference import Reference, scores_of
 from mlnb.monitor.span import Instants, Span, bounds, window_numbers
@@ -212,7 +213,8 @@ def count(reference: Reference, batch: Batch, span: Span, ranks: Instants, *, ve
     inside = member[watched]
     rows = [row if isinstance(row, dict) else {} for row in parse_texts([batch.inputs[i] for i in watched])]
     tallies = [_tallies(f, [row.get(f.name) for row in rows], inside, keys.size) for f in reference.features]
-    predictions = parse_texts([batch.prediction[i] for i in watched])
+    parsed = parse_texts([batch.prediction[i] for i in watched])
+    predictions = [the_one(reference.task, one) for one in parsed]
     answers = _tallies(reference.prediction, predictions, inside, keys.size)
     scores = _scores(reference, [batch.probabilities[i] for i in watched], inside, keys.size)
     windows = {}

@@ -15,7 +15,7 @@ from mlnb.pipeline.graph import Deploy, Input
 from mlnb.pipeline.hooks import hooks_source
 from mlnb.pipeline.resolve import Demand, Resolver
 
-MEASURED = ("latency_", "parity_", "skew_")
+MEASURED = ("incompatible_", "latency_", "parity_", "skew_", "throughput_")
 """Beginnings of the numbers that mlnb measures itself: gates on them demand nothing of a stage."""
 
 _GATE = re.compile(

@@ -11,6 +11,7 @@ from mlnb.errors import StorageError
 from mlnb.registry.reference import check_name
 from mlnb.store.disk import make_folder, replacing, storing, sync_folder
 from mlnb.store.files import FileStore, digest_of
+from mlnb.store.seal import check_seal
 
 
 def unpack(files: Mapping[str, str], store: FileStore, folder: Path) -> None:
@@ -21,7 +22,9 @@ def unpack(files: Mapping[str, str], store: FileStore, folder: Path) -> None:
     RegistryError
         If a name is not that of a plain file.
     CorruptError
-        If the store's bytes are not those of the digest.
+        If the store's bytes are not those of the digest, or the files are not those that were sealed.
+    UntrustedError
+        If the seal's signature is wrong.
     StorageError
         If the folder cannot be written, or holds something else than these files.
     """
@@ -36,6 +39,7 @@ def unpack(files: Mapping[str, str], store: FileStore, folder: Path) -> None:
         for name, digest in files.items():
             with store.verify(digest).open("rb") as source, replacing(draft / name) as copy:
                 shutil.copyfileobj(source, copy)
+        check_seal(draft)
         _move_in(draft, folder, files)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from mlnb.registry.canonical import digest_of, time_text
 from mlnb.registry.gates import Verdict
+
+if TYPE_CHECKING:
+    from mlnb.run.record import RunRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,21 @@ class Lineage:
     data: tuple[tuple[str, str], ...] = ()
     environment: str = ""
     stages: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, record: RunRecord) -> Lineage:
+        """Return the lineage of what a run gave."""
+        return cls(
+            run=record.id,
+            notebook=record.notebook,
+            notebook_digest=record.notebook_digest,
+            git_commit=record.git_commit,
+            git_dirty=record.git_dirty,
+            parameters=record.parameters,
+            data=record.data,
+            environment=record.environment,
+            stages={stage.name: stage.key for stage in record.stages},
+        )
 
     def to_json(self) -> dict[str, object]:
         """Return a mapping that JSON can spell."""

@@ -10,6 +10,7 @@ import os
 from typing import Any
 
 from mlnb.run.kernels.seeds import seed_first_cell
+from mlnb.run.schemas import tell_plainly
 
 
 def load_ipython_extension(shell: Any) -> None:
@@ -17,6 +18,7 @@ def load_ipython_extension(shell: Any) -> None:
     shell.compile.get_code_name = _code_name
     seed_first_cell(shell, int(os.environ.get("PYTHONHASHSEED", "0")))
     shell.events.register("post_run_cell", _keep_frames)
+    tell_plainly(shell)
 
 
 def code_name(source: str) -> str:

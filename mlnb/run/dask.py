@@ -14,21 +14,20 @@ import hashlib
 import json
 import logging
 import os
-import sys
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from mlnb.errors import MlnbError, PluginError, RunError, SettingsError
+from mlnb.errors import MlnbError, RunError
 from mlnb.pipeline.modules import module_folders, trace_imports
 from mlnb.pipeline.setup import tree_of
 from mlnb.run import cache
+from mlnb.run.cluster import CONNECT_TIMEOUT_S, connect, fetch, result_of, shared_bucket, unshared
 from mlnb.run.executor import Session
 from mlnb.run.record import StageRecord
 from mlnb.run.stage import OnPosition, StageTask, execute_stage, notebook_path
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
 
     from mlnb.run.kernels.open import Kernels
 
-_CONNECT_TIMEOUT_S = 20
 _TOPIC = "mlnb-cells"
 
 
@@ -83,14 +81,8 @@ class DaskExecutor:
     """
 
     def __init__(self, session: Session) -> None:
-        if not session.settings.shared_cache:
-            raise SettingsError(
-                "Stages on Dask workers hand their results over through a shared cache, and none is set.",
-                'Set it in pyproject.toml: [tool.mlnb] shared_cache = "s3://bucket/prefix", or MLNB_SHARED_CACHE.',
-                key="shared_cache",
-            )
         self._session = session
-        self._bucket = bucket_at(session.settings.shared_cache)
+        self._bucket = shared_bucket(session.settings)
         self._lock = threading.Lock()
         self._connected: Client | None = None
         self._refusal: MlnbError | None = None
@@ -127,7 +119,7 @@ class DaskExecutor:
         self._listening[key] = on_cell
         try:
             future = client.submit(run_parcel, parcel, key, self._run, key=key, pure=False)
-            told = cast("Mapping[str, Any]", _result_of(future, task, self._session.address))
+            told = cast("Mapping[str, Any]", result_of(future, f"the stage {task.stage.name!r}", self._session.address))
         finally:
             self._listening.pop(key, None)
         return self._received(task, told)
@@ -141,7 +133,7 @@ class DaskExecutor:
     def close(self) -> None:
         """Leave the cluster."""
         if self._connected is not None:
-            self._connected.close(timeout=_CONNECT_TIMEOUT_S)
+            self._connected.close(timeout=CONNECT_TIMEOUT_S)
             self._connected = None
             self._log.setLevel(self._log_level)
 
@@ -151,7 +143,7 @@ class DaskExecutor:
                 raise self._refusal
             if self._connected is None:
                 try:
-                    self._connected = _connect(self._session.address)
+                    self._connected = connect(self._session.address)
                 except MlnbError as error:
                     self._refusal = error
                     raise
@@ -192,7 +184,7 @@ class DaskExecutor:
 
     def _push(self, digest: str, size_bytes: int) -> None:
         if not self._bucket.push(digest, size_bytes, self._session.state.files):
-            raise _unshared(self._bucket)
+            raise unshared(self._bucket)
 
     def _received(self, task: StageTask, told: Mapping[str, Any]) -> tuple[StageRecord, Mapping[str, object]]:
         state = self._session.state
@@ -201,9 +193,9 @@ class DaskExecutor:
         write_json(path, notebook)
         record = StageRecord.from_json(Fields("the worker's answer", json.loads(told["record"])))
         for artifact in record.artifacts:
-            _fetch(self._bucket, artifact.digest, artifact.size_bytes, state)
+            fetch(self._bucket, artifact.digest, artifact.size_bytes, state)
         for name, (digest, size) in told["written"].items():
-            _fetch(self._bucket, digest, size, state)
+            fetch(self._bucket, digest, size, state)
             write_bytes(state.project / name, state.files.read(digest))
         return replace(record, notebook=str(path.relative_to(state.root))), notebook
 
@@ -223,7 +215,7 @@ def run_parcel(parcel: Parcel, key: str, client: str) -> dict[str, object]:
     if hit is not None and not task.seed:
         return _answer(_record_of(hit), json.loads(state.files.read(hit.notebook)), {})
     for artifact in task.inputs:
-        _fetch(bucket, artifact.digest, artifact.size_bytes, state)
+        fetch(bucket, artifact.digest, artifact.size_bytes, state)
 
     def on_cell(cell: int, position: int, total: int) -> None:
         worker.log_event(_TOPIC, {"key": key, "cell": (cell, position, total)})
@@ -250,11 +242,6 @@ def cancel_on_worker(client: str) -> None:
             kernels.cancel()
 
 
-def about_worker() -> dict[str, str]:
-    """Return what must be the same on client and workers."""
-    return {"mlnb": version("mlnb"), "python": ".".join(map(str, sys.version_info[:2]))}
-
-
 _kernels: dict[tuple[str, str], Kernels] = {}
 _kernels_lock = threading.Lock()
 
@@ -276,7 +263,7 @@ def _unpacked(parcel: Parcel, project: Path, state: StateFolder, bucket: Bucket)
         if not target.is_relative_to(project.resolve()):
             raise RunError(f"The file {name!r} lies outside the project.", "Move it into the project's folder.")
         if not target.exists():
-            _fetch(bucket, digest, size, state)
+            fetch(bucket, digest, size, state)
             write_bytes(target, state.files.read(digest))
     document = parcel.task.pipeline.document
     here = replace(document, path=(project / document.path))
@@ -319,74 +306,4 @@ def _record_of(hit: cache.CachedStage) -> StageRecord:
         artifacts=hit.artifacts,
         cases=hit.cases,
         warnings=hit.warnings,
-    )
-
-
-def _fetch(bucket: Bucket, digest: str, size_bytes: int, state: StateFolder) -> None:
-    if not state.files.has(digest, size_bytes) and not bucket.fetch(digest, size_bytes, state.files):
-        raise _unshared(bucket)
-
-
-def _unshared(bucket: Bucket) -> RunError:
-    said = " ".join(bucket.said())
-    return RunError(
-        f"A value could not be handed over through the shared cache {bucket.name}. {said}".rstrip(),
-        "Check that client and workers may read and write there, then run with --resume.",
-    )
-
-
-def _connect(address: str) -> Client:
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise PluginError(
-            f"Dask cannot be imported: {error}.",
-            "Install it: pip install 'mlnb[dask]'.",
-            group="mlnb.executors",
-            plugin="dask",
-        ) from error
-    place = address.partition("://")[2]
-    try:
-        client = Client(f"tcp://{place}", timeout=_CONNECT_TIMEOUT_S, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"No Dask scheduler answers at {place}: {error}.", "Start one (dask scheduler), or correct the address."
-        ) from error
-    _check_workers(client, place)
-    return client
-
-
-def _check_workers(client: Client, place: str) -> None:
-    own, found = about_worker(), client.run(about_worker, on_error="return")
-    if not found:
-        client.close()
-        raise RunError(f"The Dask scheduler at {place} has no workers.", "Start some: dask worker tcp://HOST:PORT.")
-    for worker, told in found.items():
-        if told != own:
-            client.close()
-            raise RunError(
-                f"The Dask worker {worker} has {told}, but here is {own}.",
-                "Install the same Python and the same mlnb on both sides.",
-            )
-
-
-def _result_of(future: Any, task: StageTask, address: str) -> object:
-    from distributed import CancelledError, KilledWorker
-    from distributed.comm import CommClosedError
-
-    try:
-        return future.result()
-    except KilledWorker as error:
-        raise RunError(
-            f"Every Dask worker that tried the stage {task.stage.name!r} died: {error}.",
-            "Look at the workers' logs (out of memory?), then run with --resume.",
-        ) from error
-    except (CancelledError, CommClosedError, OSError) as error:
-        raise _gone(address) from error
-
-
-def _gone(address: str) -> RunError:
-    return RunError(
-        f"The Dask scheduler at {address.partition('://')[2]} was lost while stages were running.",
-        "Start it again and run with --resume: what was finished is reused.",
     )

@@ -26,6 +26,7 @@ from typing import TypeAlias
 
 from mlnb.errors import MlnbError, RequestError, StorageError
 from mlnb.service.body import Limits, Message, Receive, read_body
+from mlnb.service.described import describe
 from mlnb.service.log import Ids, PredictionLog
 from mlnb.service.metrics import Metrics
 from mlnb.service.predict import Predicted, predict, refusal
@@ -82,7 +83,8 @@ class Application:
     def from_environment(cls, bento: Path, environ: Mapping[str, str]) -> Application:
         """Return the application that the environment describes; nothing is loaded yet.
 
-        Read are ``MLNB_SERVICE_STATE``, ``MLNB_PREDICTIONS``, ``MLNB_MAX_ROWS`` and ``MLNB_MAX_BODY_BYTES``.
+        Read are ``MLNB_SERVICE_STATE``, ``MLNB_PREDICTIONS``, ``MLNB_MAX_ROWS``, ``MLNB_MAX_BODY_BYTES`` and
+        ``MLNB_EXPLAIN_EVALUATIONS``.
         """
         state, predictions = environ.get("MLNB_SERVICE_STATE"), environ.get("MLNB_PREDICTIONS")
         limits = Limits()
@@ -90,6 +92,8 @@ class Application:
             limits = replace(limits, rows=int(environ["MLNB_MAX_ROWS"]))
         if "MLNB_MAX_BODY_BYTES" in environ:
             limits = replace(limits, body_bytes=int(environ["MLNB_MAX_BODY_BYTES"]))
+        if "MLNB_EXPLAIN_EVALUATIONS" in environ:
+            limits = replace(limits, explain_evaluations=int(environ["MLNB_EXPLAIN_EVALUATIONS"]))
         return cls(bento, Path(state) if state else None, Path(predictions) if predictions else None, limits)
 
     @property
@@ -184,6 +188,10 @@ class Application:
             return Answer(200, text.encode(), kind=b"text/plain; version=0.0.4; charset=utf-8")
         if route.name == "/labels":
             return await self._label(await read_body(scope, receive, self._limits))
+        if route.name == "/explain":
+            return await self._explain(await read_body(scope, receive, self._limits))
+        if route.path:
+            return Answer(200, encode(describe(route.path, self._router.routing, ready=self.ready)))
         return await self._predict(route, scope, receive, request_id)
 
     async def _predict(self, route: Route, scope: Message, receive: Receive, request_id: str) -> Answer:
@@ -233,6 +241,20 @@ class Application:
         labels = parse_labels(body, self._limits.rows)
         await self._committed(self._opened_log().label(labels, time_ns()))
         return Answer(200, encode({"accepted": len(labels)}))
+
+    async def _explain(self, body: bytes) -> Answer:
+        budget = self._limits.explain_evaluations
+        if not budget:
+            raise RequestError(
+                "This service does not explain.",
+                "Set explain_evaluations in [tool.mlnb] (MLNB_EXPLAIN_EVALUATIONS in a container) and start it again.",
+                status=404,
+            )
+        from mlnb.service.explain import explain
+
+        _, version = self._router.routing.version_of("")
+        work = asyncio.get_running_loop().run_in_executor(self._pool, explain, body, version, budget)
+        return Answer(200, await work, version=version.ref)
 
     async def _committed(self, commit: asyncio.Future[None]) -> None:
         try:
@@ -285,6 +307,7 @@ def main(arguments: list[str] | None = None) -> int:
         0, or 2 where nothing could be served; the reason is on standard error.
     """
     parser = argparse.ArgumentParser(prog="python -m mlnb.service.app", description=main.__doc__)
+    parser.add_argument("act", nargs="?", choices=["serve"], help="what SageMaker says to an image; there is no other")
     parser.add_argument("--host", default=os.environ.get("MLNB_HOST", "127.0.0.1"))
     parser.add_argument("--port", type=int, default=int(os.environ.get("PORT", "3000")))
     parser.add_argument("--fd", type=int, help="an inherited listening socket, instead of host and port")

@@ -1,13 +1,16 @@
 """Version packages and aliases become a genuine Bento that needs no mlnb to run.
 
-Layout of the Bento's source, format 1::
+Layout of the Bento's source, format 2 (format 1 had no ``lock.txt`` and no ``Dockerfile``)::
 
     service.py                the BentoML face
+    Dockerfile                the image's recipe; this folder is its context
+    lock.txt                  what its environment holds (`mlnb.service.environment`)
     aliases.json              the routing it was built with
     versions/<number>/        one model package for each version
-    mlnb/                     the modules that answer, copied: `CARRIED`
+    mlnb/                     the modules that answer, copied: `carried`
 
-The tag is ``<model>:<first 16 digits of the digest of that source>``, so the same content is the same Bento.
+The tag is ``<model>:<first 16 digits of the digest of that source>``, so the same content is the same Bento,
+whenever it is built.
 """
 
 from __future__ import annotations
@@ -15,14 +18,12 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -30,31 +31,17 @@ from string import Template
 from filelock import FileLock
 
 from mlnb.errors import ServiceError
+from mlnb.service.builder import Builder
+from mlnb.service.environment import FILE as LOCK
+from mlnb.service.environment import LOCKED, lock
+from mlnb.service.needs import requirements
+from mlnb.service.recipe import dockerfile
 from mlnb.service.routing_files import write_aliases
 from mlnb.store.disk import make_folder, storing
 from mlnb.store.folder import StateFolder
 
-FORMAT = 1
-CARRIED = (
-    "errors.py",
-    "model/hooks.py",
-    "model/scorer.py",
-    "model/signature.py",
-    "service/app.py",
-    "service/body.py",
-    "service/log.py",
-    "service/metrics.py",
-    "service/predict.py",
-    "service/protocols.py",
-    "service/router.py",
-)
-_RUNTIME = ("msgspec", "numpy", "uvicorn")
-_EXPORTER_RUNTIMES = {
-    "onnx": ("onnxruntime",),
-    "skops": ("scikit-learn", "skops", "pandas"),
-    "native": ("scikit-learn", "cloudpickle", "pandas"),
-}
-_BUILD_TIMEOUT_S = 300
+FORMAT = 2
+_ENTRY = "service/app.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +65,19 @@ class Bento:
         return self.path / "src"
 
 
-def build_bento(model: str, packages: Mapping[int, Path], aliases: Mapping[str, int], state: StateFolder) -> Bento:
+def builder_for(state: StateFolder) -> Builder:
+    """Return what builds the next Bento of a project: who starts it early does not wait for BentoML to load."""
+    return Builder(make_folder(state.root / "bentoml"))
+
+
+def build_bento(
+    model: str,
+    packages: Mapping[int, Path],
+    aliases: Mapping[str, int],
+    state: StateFolder,
+    environment: str = LOCKED,
+    builder: Builder | None = None,
+) -> Bento:
     """Build the Bento of a model, or return the one that holds the same already.
 
     Parameters
@@ -91,11 +90,15 @@ def build_bento(model: str, packages: Mapping[int, Path], aliases: Mapping[str, 
         The routing it answers with until it is told another; each number is in `packages`.
     state : StateFolder
         The project's state; the store is its ``bentoml/``.
+    environment : {"locked", "installed"}
+        How the lock is made where the packages bring none, or not the same; see `mlnb.service.environment.lock`.
+    builder : Builder, optional
+        What builds it, from `builder_for`; one of its own by default.
 
     Raises
     ------
     ServiceError
-        If BentoML cannot build it.
+        If BentoML cannot build it, or its environment cannot be locked.
     StorageError
         If the disk is full or read-only.
     """
@@ -106,11 +109,15 @@ def build_bento(model: str, packages: Mapping[int, Path], aliases: Mapping[str, 
         try:
             with storing(context):
                 _lay_out(context, model, name, packages, aliases)
+                text = _lock(name, packages, environment)
+                (context / LOCK).write_text(text, "utf-8")
+                (context / "Dockerfile").write_text(dockerfile(model, packages, text), "utf-8")
             digest = folder_digest(context)[7:23]
             path = home / "bentos" / name / digest
             if not (path / "bento.yaml").is_file():
                 shutil.rmtree(path, ignore_errors=True)
-                _build(context, name, digest, home, packages)
+                with builder or Builder(home) as started:
+                    _build(context, name, digest, home, packages, started)
             return Bento(f"{name}:{digest}", path)
         finally:
             shutil.rmtree(context, ignore_errors=True)
@@ -119,6 +126,23 @@ def build_bento(model: str, packages: Mapping[int, Path], aliases: Mapping[str, 
 def bento_name(model: str) -> str:
     """Return a model's name as BentoML takes it: lower case, letters and digits at both ends."""
     return model.lower().strip("._-") or "model"
+
+
+@cache
+def carried() -> tuple[str, ...]:
+    """Return the modules that answer, as paths below mlnb's folder: the application and all that it imports, sorted."""
+    folder = Path(str(files("mlnb")))
+    found: set[str] = set()
+    waiting = [_ENTRY]
+    while waiting:
+        module = waiting.pop()
+        if module in found:
+            continue
+        found.add(module)
+        for node in ast.walk(ast.parse((folder / module).read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mlnb."):
+                waiting.append(str(node.module).removeprefix("mlnb.").replace(".", "/") + ".py")
+    return tuple(sorted(found))
 
 
 def folder_digest(folder: Path) -> str:
@@ -132,41 +156,15 @@ def folder_digest(folder: Path) -> str:
     return "sha256:" + digest.hexdigest()
 
 
-def requirements(packages: Mapping[int, Path]) -> list[str]:
-    """Return what the image installs, pinned to what is installed here: the application's and the packages' runtimes.
-
-    A hook adds the distributions that it imports.
-    """
-    needed = set(_RUNTIME)
-    for package in packages.values():
-        exporter = json.loads((package / "package.json").read_bytes())["exporter"]
-        needed.update(_EXPORTER_RUNTIMES.get(exporter, ()))
-        hooks = package / "hooks.py"
-        if hooks.is_file():
-            needed.update(_imported_distributions(hooks.read_text("utf-8")))
-    return [f"{name}=={metadata.version(name)}" for name in sorted(needed)]
-
-
-def _imported_distributions(source: str) -> set[str]:
-    modules: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            modules.update(alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            modules.add(node.module.partition(".")[0])
-    known = metadata.packages_distributions()
-    return {known[module][0] for module in modules - set(sys.stdlib_module_names) if module in known}
-
-
 def _lay_out(context: Path, model: str, name: str, packages: Mapping[int, Path], aliases: Mapping[str, int]) -> None:
     package_data = files("mlnb")
     template = Template((package_data / "templates" / "service" / "service.py.template").read_text("utf-8"))
     (context / "service.py").write_text(template.substitute(model=model, name=name), "utf-8")
-    for folder in ("", "model", "service"):
+    for folder in sorted({"", *(module.rpartition("/")[0] for module in carried())}):
         target = context / "mlnb" / folder
         target.mkdir(parents=True, exist_ok=True)
         (target / "__init__.py").write_text(f'"""The part of mlnb{folder and "." + folder} that answers."""\n', "utf-8")
-    for module in CARRIED:
+    for module in carried():
         (context / "mlnb" / module).write_bytes((package_data / module).read_bytes())
     for number, package in packages.items():
         shutil.copytree(package, context / "versions" / str(number))
@@ -175,27 +173,28 @@ def _lay_out(context: Path, model: str, name: str, packages: Mapping[int, Path],
         "service": "service:Service",
         "name": name,
         "labels": {"mlnb": "1"},
-        "include": ["service.py", "aliases.json", "mlnb/", "versions/"],
+        "include": ["service.py", "aliases.json", "Dockerfile", LOCK, "mlnb/", "versions/"],
         "exclude": ["__pycache__/"],
-        "python": {"packages": requirements(packages), "lock_packages": False},
+        "python": {"packages": requirements(packages.values()), "lock_packages": False},
     }
     (context / "bentofile.yaml").write_text(json.dumps(bentofile, indent=1) + "\n", "utf-8")  # JSON is YAML
 
 
-def _build(context: Path, name: str, digest: str, home: Path, packages: Mapping[int, Path]) -> None:
-    # The file is named because BentoML looks for none below a hidden folder such as .mlnb.
-    command = [sys.executable, "-m", "bentoml", "build", "--bentofile", str(context / "bentofile.yaml")]
-    command += ["--name", name, "--version", digest, "--output", "tag", str(context)]
-    environ = {key: value for key, value in os.environ.items() if key not in {"PYTHONPATH", "PYTHONSAFEPATH"}}
-    environ |= {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True", "PYTHONDONTWRITEBYTECODE": "1"}
+def _lock(name: str, packages: Mapping[int, Path], environment: str) -> str:
+    """Return the lock that all packages were registered with; made anew where they differ or bring none."""
+    brought = {(package / LOCK).read_text("utf-8") for package in packages.values() if (package / LOCK).is_file()}
+    if len(brought) == 1 and all((package / LOCK).is_file() for package in packages.values()):
+        return brought.pop()
+    return lock(requirements(packages.values()), environment, name)
+
+
+def _build(context: Path, name: str, digest: str, home: Path, packages: Mapping[int, Path], builder: Builder) -> None:
     try:
-        built = subprocess.run(
-            command, cwd=context, env=environ, capture_output=True, text=True, timeout=_BUILD_TIMEOUT_S, check=False
-        )
+        wrong = builder.build(context, name, digest)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise _unbuilt(name, packages, str(error)) from error
-    if built.returncode != 0 or not (home / "bentos" / name / digest / "bento.yaml").is_file():
-        raise _unbuilt(name, packages, (built.stderr or built.stdout).strip().rpartition("\n")[2])
+    if wrong or not (home / "bentos" / name / digest / "bento.yaml").is_file():
+        raise _unbuilt(name, packages, wrong)
 
 
 def _unbuilt(name: str, packages: Mapping[int, Path], reason: str) -> ServiceError:

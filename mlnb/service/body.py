@@ -23,6 +23,8 @@ class Limits:
         Rows of a predict request, labels of a labels request.
     body_bytes : int
         Size of a body.
+    explain_evaluations : int
+        Rows that a model may be asked about to explain one request; 0 where the service does not explain.
     body_s : float
         Seconds until the whole body must have arrived.
     answer_s : float
@@ -33,6 +35,7 @@ class Limits:
     body_bytes: int = 32 * 1024 * 1024
     body_s: float = 30.0
     answer_s: float = 60.0
+    explain_evaluations: int = 0
 
 
 async def read_body(scope: Message, receive: Receive, limits: Limits) -> bytes:

@@ -134,7 +134,9 @@ class LocalTarget:
             return None if started is None else self._deployment(name)
 
     @contextmanager
-    def trial(self, bento: Path, package: Path | None = None, number: int = 0) -> Iterator[Deployment]:
+    def trial(
+        self, bento: Path, package: Path | None = None, number: int = 0, *, python: Path | None = None
+    ) -> Iterator[Deployment]:
         """Run a Bento for the time of a ``with`` block; see `mlnb.service.target.Target.trial`."""
         name = bento.parent.name
         folder = Path(tempfile.mkdtemp(prefix="mlnb-trial-"))
@@ -146,7 +148,7 @@ class LocalTarget:
                 port = int(listener.getsockname()[1])
                 log = folder / "service.log"
                 environ = self._environment(folder, folder / "predictions")
-                mark = spawn(bento / "src", listener, log, environ, with_parent=True)
+                mark = spawn(bento / "src", listener, log, environ, with_parent=True, python=python)
             routed = _await_ready(name, "127.0.0.1", port, mark, log)
             now = timestamp(datetime.now(UTC))
             aliases = {alias: str(ref) for alias, ref in _mapping(routed, "aliases").items()}
@@ -176,6 +178,7 @@ class LocalTarget:
             "MLNB_SERVICE_STATE": str(folder),
             "MLNB_PREDICTIONS": str(predictions),
             "MLNB_MAX_ROWS": str(self._settings.max_rows),
+            "MLNB_EXPLAIN_EVALUATIONS": str(self._settings.explain_evaluations),
         }
 
     def _listen(self, name: str, known: _Started | None) -> socket:

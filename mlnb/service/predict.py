@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from time import perf_counter, time_ns
 
 from mlnb.errors import ModelError, RequestError, SignatureError
-from mlnb.model.scorer import Scores
+from mlnb.model.answers import Scores
 from mlnb.service.log import BODY_CHARACTERS, Ids, Record
 from mlnb.service.protocols import Row, encode, parse_predict
 from mlnb.service.router import LoadedVersion, Routing
@@ -19,7 +19,8 @@ class Predicted:
     Attributes
     ----------
     body : bytes
-        ``{"predictions", "probabilities", "ids", "version"}``.
+        ``{"predictions", "probabilities", "scores", "ids", "version"}``: probabilities only of a model that gives them,
+        scores only of a ranker, whose predictions are the ordered items. `mlnb.model.answers.Scores` says more.
     records : list of Record
         One for each row.
     version : str
@@ -66,11 +67,13 @@ def predict(
     answer: dict[str, object] = {"predictions": scores.predictions}
     if scores.probabilities is not None:
         answer["probabilities"] = scores.probabilities
+    if scores.scores is not None:
+        answer["scores"] = scores.scores
     answer["ids"] = names
     answer["version"] = version.ref
     now = time_ns()
     latency_ms = (perf_counter() - arrived) * 1000
-    probabilities = scores.probabilities
+    probabilities = scores.probabilities if scores.scores is None else scores.scores  # a ranker has no probabilities
     records = [
         Record(
             names[at],

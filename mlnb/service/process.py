@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from mlnb.errors import PortError, ServiceError
 from mlnb.store.disk import storing
 
 _SAME_START_S = 2.0
+_POLL_S = 0.01
 _DROPPED = ("PYTHONSAFEPATH", "PYTHONHOME", "MPLBACKEND")
 
 
@@ -64,7 +66,13 @@ def bind(host: str, port: int, service: str) -> socket.socket:
 
 
 def spawn(
-    source: Path, listener: socket.socket, log: Path, environ: Mapping[str, str], *, with_parent: bool = False
+    source: Path,
+    listener: socket.socket,
+    log: Path,
+    environ: Mapping[str, str],
+    *,
+    with_parent: bool = False,
+    python: Path | None = None,
 ) -> ProcessMark:
     """Start ``python -m mlnb.service.app`` in `source`, in a session of its own.
 
@@ -80,6 +88,8 @@ def spawn(
         Added to this process's environment.
     with_parent : bool
         Whether the process ends when this one does.
+    python : Path
+        The interpreter; this process's own where none is given.
 
     Raises
     ------
@@ -89,7 +99,7 @@ def spawn(
     inherited = {key: value for key, value in os.environ.items() if key not in _DROPPED}
     fixed = {"PYTHONPATH": str(source), "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     environment = {"OMP_NUM_THREADS": "1", **inherited, **fixed, **environ}
-    command = [sys.executable, "-m", "mlnb.service.app", "--fd", str(listener.fileno())]
+    command = [str(python or sys.executable), "-m", "mlnb.service.app", "--fd", str(listener.fileno())]
     if with_parent:
         command.append("--with-parent")
     with storing(log), log.open("ab") as output:
@@ -117,19 +127,41 @@ def alive(mark: ProcessMark) -> bool:
 
 
 def terminate(mark: ProcessMark, grace_s: float = 15.0) -> None:
-    """End a process: SIGTERM, then SIGKILL after `grace_s` seconds; returns when it is gone."""
+    """End a process: SIGTERM, then SIGKILL after `grace_s` seconds; returns when it has ended.
+
+    One that has ended and that nobody has waited for (as in a container whose first process waits for no others) counts
+    as gone.
+    """
     process = _process(mark)
     if process is None:
         return
-    try:
-        process.terminate()
+    for end in (process.terminate, process.kill):
         try:
-            process.wait(grace_s)
-        except psutil.TimeoutExpired:
-            process.kill()
-            process.wait()
+            end()
+        except psutil.NoSuchProcess:
+            return
+        if _gone(mark, grace_s):
+            return
+
+
+def _gone(mark: ProcessMark, within_s: float) -> bool:
+    deadline = time.monotonic() + within_s
+    while _remains(mark):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_S)
+    return True
+
+
+def _remains(mark: ProcessMark) -> bool:
+    """Say whether a process runs, or has ended and is still to be waited for by the thread that `spawn` has started."""
+    try:
+        process = psutil.Process(mark.pid)
+        if abs(process.create_time() - mark.started) > _SAME_START_S:
+            return False
+        return bool(process.status() != psutil.STATUS_ZOMBIE or process.ppid() == os.getpid())
     except psutil.NoSuchProcess:
-        return
+        return False
 
 
 def _process(mark: ProcessMark) -> psutil.Process | None:

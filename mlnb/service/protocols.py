@@ -2,7 +2,9 @@
 
 ``POST /predict`` and ``POST /aliases/<alias>/predict`` take ``{"rows": [{...}, ...]}`` or
 ``{"columns": [...], "data": [[...], ...]}``, either with ``"timestamps": [...]``, the time at which each row happened.
-``POST /labels`` takes ``{"labels": {id: value}}``. A refusal is ``{"error": {"problem", "remedy", "faults"}}``.
+``POST /labels`` takes ``{"labels": {id: value}}``. ``GET /openapi.json`` and ``GET /v2...`` (`mlnb.service.described`)
+say what there is to ask. ``/invocations`` and ``/ping`` are ``/predict`` and ``/readyz``, as SageMaker calls them. A
+refusal is ``{"error": {"problem", "remedy", "faults"}}``.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ FAULTS_SHOWN = 20
 _ID = re.compile(r"[0-9a-f]{24}")
 _REQUEST_ID = re.compile(rb"[\x20-\x7e]{1,128}")
 _ALIAS_ROUTE = re.compile(r"/aliases/([^/]*)/predict")
+_MODEL_ROUTE = re.compile(r"/v2/models/[^/]+(/versions/[^/]+)?(/ready)?")
 _FORMS = 'Send {"rows": [{"column": value, ...}, ...]} or {"columns": [...], "data": [[...], ...]}.'
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -48,19 +51,24 @@ class PredictRequest:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What a path means: `name` as counted in the metrics, and the alias that it asks for ("" is the default)."""
+    """What a path means: `name` as counted in the metrics, the alias that it asks for ("" is the default), itself."""
 
     name: str
     alias: str
     method: str
+    path: str = ""
 
 
 _ROUTES = {
     "/predict": Route("/predict", "", "POST"),
     "/labels": Route("/labels", "", "POST"),
+    "/explain": Route("/explain", "", "POST"),
     "/healthz": Route("/healthz", "", "GET"),
     "/readyz": Route("/readyz", "", "GET"),
+    "/invocations": Route("/predict", "", "POST"),  # SageMaker's names
+    "/ping": Route("/readyz", "", "GET"),
     "/metrics": Route("/metrics", "", "GET"),
+    **{path: Route(path, "", "GET", path) for path in ("/openapi.json", "/v2", "/v2/health/live", "/v2/health/ready")},
 }
 
 
@@ -75,13 +83,17 @@ def route_of(method: str, path: str) -> Route:
     route = _ROUTES.get(path)
     if route is None:
         match = _ALIAS_ROUTE.fullmatch(path)
-        if match is None:
+        if match is None and _MODEL_ROUTE.fullmatch(path):
+            route = Route("/v2/models/{model}", "", "GET", path)
+        elif match is None:
             raise RequestError(
                 f"There is nothing at {path[:200]}.",
-                "Known paths: /predict, /aliases/<alias>/predict, /labels, /healthz, /readyz, /metrics.",
+                "Known paths: /predict, /aliases/<alias>/predict, /explain, /labels, /healthz, /readyz, /metrics, "
+                "/openapi.json, /v2/models/<model>.",
                 status=404,
             )
-        route = Route("/aliases/{alias}/predict", match[1], "POST")
+        else:
+            route = Route("/aliases/{alias}/predict", match[1], "POST")
     if method != route.method and not (method == "HEAD" and route.method == "GET"):
         raise RequestError(f"{route.name} does not take {method[:20]}.", f"Use {route.method}.", status=405)
     return route

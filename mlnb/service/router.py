@@ -40,12 +40,15 @@ class LoadedVersion:
         Digest of its ``package.json``.
     scorer : Scorer
         Rows to scores, the service's hooks included.
+    package : Path
+        The folder that it was loaded from.
     """
 
     number: int
     ref: str
     digest: str
     scorer: Scorer
+    package: Path = Path()
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +181,7 @@ def load_routing(folder: Path, current: Routing) -> Routing:
             ) from error
         known = loaded.get(number)
         if known is None or known.digest != digest:
-            known = LoadedVersion(number, f"{model}/{number}", digest, load_scorer(package, allow_code=code))
+            known = LoadedVersion(number, f"{model}/{number}", digest, load_scorer(package, allow_code=code), package)
         versions[number] = known
     aliases = {alias: versions[number] for alias, number in sorted(numbers.items())}
     default = DEFAULT_ALIAS if DEFAULT_ALIAS in aliases else max(aliases, key=lambda a: aliases[a].number, default="")

@@ -18,6 +18,7 @@ from mlnb.model.scorer import code_files
 from mlnb.service.router import FORMAT
 from mlnb.store.disk import make_folder, storing
 from mlnb.store.manifest import read_json, write_json
+from mlnb.store.seal import check_seal
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,8 @@ def write_aliases(folder: Path, model: str, revision: int, aliases: Mapping[str,
 
     Raises
     ------
+    CorruptError
+        If a package of theirs is not as it was sealed.
     UntrustedError
         If a file of theirs can execute code and no key that this user trusts has signed it.
     """
@@ -121,6 +124,7 @@ def prune(folder: Path, kept: Collection[int]) -> None:
 
 def _trusted_code(packages: Iterable[Path]) -> Iterator[str]:
     for package in packages:
+        check_seal(package)
         for file in code_files(package):
             from mlnb.store.signing import verify
 

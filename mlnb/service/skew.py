@@ -84,14 +84,16 @@ def replay(url: str, package: Path, limit: float) -> Skew:
     expected = Scores.from_json(_read(package / "expected.json"))
     predictions: list[Any] = []
     probabilities: list[list[float]] = []
+    scores: list[list[float]] = []
     with Client(url) as client:
         for start in range(0, len(rows), _ROWS_A_REQUEST):
             body = encode({"rows": rows[start : start + _ROWS_A_REQUEST]})
             answer = Scores.from_json({"probabilities": None, **expect_ok(client.post("/predict", body), url)})
             predictions += answer.predictions
             probabilities += answer.probabilities or []
+            scores += answer.scores or []
     task = str(_read(package / "package.json")["task"])
-    parity = measure(expected, Scores(predictions, probabilities or None), task, limit)
+    parity = measure(expected, Scores(predictions, probabilities or None, scores or None), task, limit)
     return Skew(parity.rows, parity.max_abs, parity.flips, limit, parity.passed)
 
 

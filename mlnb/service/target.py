@@ -99,9 +99,12 @@ class Target(Protocol):
         """
         ...
 
-    def trial(self, bento: Path, package: Path | None = None, number: int = 0) -> AbstractContextManager[Deployment]:
+    def trial(
+        self, bento: Path, package: Path | None = None, number: int = 0, *, python: Path | None = None
+    ) -> AbstractContextManager[Deployment]:
         """Run a Bento for the time of a ``with`` block, with a log of its own that is thrown away.
 
-        With `package` it answers with that one version, `number`, under the alias ``trial``.
+        With `package` it answers with that one version, `number`, under the alias ``trial``. `python` is the
+        interpreter of the environment that it runs in, mlnb's own where none is given.
         """
         ...

@@ -26,8 +26,15 @@ if TYPE_CHECKING:
 _PURPOSE = b"mlnb artifact 1\n"
 
 
-def sign(digest: str) -> tuple[str, str]:
+def sign(digest: str, purpose: bytes = _PURPOSE) -> tuple[str, str]:
     """Sign a digest with this user's key, which is made where it is missing.
+
+    Parameters
+    ----------
+    digest : str
+        Of what is signed.
+    purpose : bytes
+        What the signature says of it: one that was made for an artifact holds for nothing else.
 
     Returns
     -------
@@ -40,7 +47,7 @@ def sign(digest: str) -> tuple[str, str]:
         If the key cannot be made or read, or others could read it.
     """
     key = _own_key()
-    return base64.b64encode(key.sign(_PURPOSE + digest.encode())).decode(), key_id(key.public_key())
+    return base64.b64encode(key.sign(purpose + digest.encode())).decode(), key_id(key.public_key())
 
 
 def verify(digest: str, signature: str, key: str) -> None:
@@ -71,6 +78,29 @@ def verify(digest: str, signature: str, key: str) -> None:
             digest=digest,
             key=key,
         ) from error
+
+
+def fits(digest: str, signature: str, key: str, public: str, purpose: bytes) -> bool:
+    """Say whether a signature is of the public key (its raw bytes in base64) whose id is `key`; no trust is asked."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    try:
+        known = Ed25519PublicKey.from_public_bytes(base64.b64decode(public, validate=True))
+        known.verify(base64.b64decode(signature, validate=True), purpose + digest.encode())
+    except (InvalidSignature, ValueError):
+        return False
+    return key_id(known) == key
+
+
+def trusts(key: str) -> bool:
+    """Say whether this user trusts the key of that id."""
+    return key in _trusted()
+
+
+def own_public() -> str:
+    """Return the raw bytes of this user's public key in base64."""
+    return base64.b64encode(_own_key().public_key().public_bytes_raw()).decode()
 
 
 def trust(public_key_file: Path) -> str:

@@ -1,38 +1,110 @@
-"""The model card."""
+"""A person's words for a model card."""
 
 from __future__ import annotations
 
-from mlnb.model.card import model_card
-from mlnb.model.parity import measure
-from mlnb.model.scorer import Scores
-from mlnb.model.signature import Column, Signature
+import pytest
+
+from mlnb.errors import CorruptError, NewerFormatError
+from mlnb.model.card_facts import CardFacts
+from mlnb.model.card_words import licence_of, sensitive_columns, words_for
+
+CELL = """# Model card
+
+Opening words.
+
+## Intended uses
+For planners.
+
+```python
+## not a heading
+```
+
+## Bias
+- **Sensitive columns**: `sex`, age
+
+## My own thing
+kept
+
+### License
+CC-BY-4.0
+"""
 
 
-def test_a_card_tells_inputs_metrics_fidelity_and_lineage() -> None:
-    signature = Signature(
-        (
-            Column("distance", "float64", minimum=80.0, maximum=4983.0),
-            Column("a|b", "string", nullable=True, categories=("x", "y")),
-        ),
-        "classifier",
-        ("late", "on time"),
-        True,
-        "string",
+def keys(*cells: tuple[str, tuple[str, ...]], model: str = "delays") -> list[tuple[str, str]]:
+    return [(one.key, one.heading) for one in words_for(model, list(cells))]
+
+
+def test_headings_become_the_cards_sections_and_none_is_lost() -> None:
+    words = words_for("delays", [("# Flights\nNothing.", ()), (CELL, ())])
+    assert [(one.key, one.heading) for one in words] == [
+        ("", ""),
+        ("intended_use", "Intended uses"),
+        ("fairness", "Bias"),
+        ("", "My own thing"),
+        ("licence", "License"),
+    ]
+    kept = "\n".join(one.markdown for one in words)
+    headings = {line for line in CELL.split("\n") if line.startswith("#")} - {"## not a heading"}
+    assert all(line in kept for line in CELL.split("\n") if line.strip() and line not in headings)
+    assert words[1].markdown.endswith("```python\n## not a heading\n```\n".rstrip("\n"))
+
+
+def test_a_card_may_be_for_one_model_alone() -> None:
+    other, own = ("# Model card: arrivals\n## Uses\nx", ()), ("## Model Card: `delays`\n## Uses\ny", ())
+    assert keys(other, own) == [("intended_use", "Uses")]
+    assert keys(("## Uses\nx", ("model-card",)), ("## Ethics\ny", ("model-card", "arrivals"))) == [
+        ("intended_use", "Uses")
+    ]
+
+
+def test_other_cells_are_no_card() -> None:
+    assert keys(("# Model cards are useful", ()), ("Model card\n# Data", ()), ("", ("model-card",))) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "columns"),
+    [
+        ("Sensitive columns: `sex`, age.", ("sex", "age")),
+        ("* **Protected attributes:** 'sex'", ("sex",)),
+        ("We looked at sensitive columns: none", ()),
+    ],
+)
+def test_sensitive_columns_are_named_in_a_line(line: str, columns: tuple[str, ...]) -> None:
+    assert sensitive_columns(words_for("m", [(f"# Model card\n## Fairness\n{line}", ())])) == columns
+
+
+def test_the_licence_is_the_first_line_below_its_heading() -> None:
+    assert licence_of(words_for("m", [(CELL, ())])) == "CC-BY-4.0"
+    assert licence_of(()) == ""
+
+
+def test_facts_of_format_1_are_read_and_others_refused() -> None:
+    first = {
+        "format": 1,
+        "model": "train.model",
+        "sample": "split.X",
+        "estimator": "Ridge()",
+        "licence": "MIT",
+        "rows": 3,
+        "columns": [
+            {"name": "a", "dtype": "float64", "rows": 3, "missing": 1, "mean": 2.0, "deviation": 1.0, "minimum": 1.0}
+            | {"maximum": 3.0, "distinct": 2, "top": []}
+        ],
+        "words": [{"key": "metrics", "heading": "Metrics", "markdown": "x"}],
+        "fairness": [
+            {"column": "sex", "favourable": "1", "labels": "", "differences": {"selection_rate": None}}
+            | {"groups": [{"value": "f", "rows": 3, "small": True, "metrics": {"selection_rate": 0.5}}]}
+        ],
+        "notes": ["n"],
+    }
+    facts = CardFacts.from_json(first)
+    assert (facts.columns[0].maximum, facts.words[0].key, facts.fairness[0].groups[0].metrics) == (
+        3.0,
+        "metrics",
+        {"selection_rate": 0.5},
     )
-    scores = Scores(["late"], [[0.9, 0.1]])
-    parity = measure(scores, scores, "classifier", 1e-4)
-    card = model_card("delays/7", signature, parity, {"auc": 0.8125}, {"run": "r1", "parameters": {"depth": 3}})
-    assert card.startswith("# delays/7\n\nA classifier that answers one of `late`, `on time`, with probabilities.\n")
-    assert "| `distance` | float64 | no | 80 to 4983 |" in card
-    assert "| `a\\|b` | string | yes | x, y |" in card
-    assert "| auc | 0.8125 |" in card
-    assert "On 1 rows the largest difference is 0 (limit 0.0001) and 0 labels differ." in card
-    assert "| parameters | depth=3 |" in card
-
-
-def test_a_card_says_where_nothing_is_recorded() -> None:
-    parity = measure(Scores([1.0]), Scores([1.0]), "regressor", 1e-4)
-    card = model_card("m/1", Signature((Column("x", "float64"),), "regressor"), parity, {}, {}, reason="Because.")
-    assert "A regressor that answers a number." in card
-    assert card.count("None recorded.") == 2
-    assert "Because." in card
+    assert facts.to_json() == first
+    with pytest.raises(NewerFormatError, match="Upgrade mlnb"):
+        CardFacts.from_json({**first, "format": 2})
+    with pytest.raises(CorruptError, match="damaged"):
+        CardFacts.from_json({**first, "columns": [{}]})

@@ -13,13 +13,14 @@ import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.compose import TransformedTargetRegressor
-from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from xgboost import XGBRegressor
 
 from mlnb.errors import ModelError, ParityError, StorageError
-from mlnb.model.export import Export, export_model, exporters
+from mlnb.model.export import Export, export_model
+from mlnb.model.exporters import exporters
 from mlnb.model.scorer import Scorer, code_files, file_digest, load_scorer
 from mlnb.store.signing import verify
 
@@ -49,7 +50,7 @@ def linear(tumours: Tumours) -> Any:
 
 
 def test_the_exporters_are_tried_from_portable_to_native() -> None:
-    assert [exporter.name for exporter in exporters()] == ["onnx", "skops", "native"]
+    assert [exporter.name for exporter, _ in exporters()] == ["onnx", "skops", "native"]
 
 
 def test_a_package_holds_what_it_promises(linear: Any, tumours: Tumours, exported: Exported) -> None:
@@ -59,7 +60,7 @@ def test_a_package_holds_what_it_promises(linear: Any, tumours: Tumours, exporte
     assert sorted(path.name for path in folder.iterdir()) == names
     package = json.loads((folder / "package.json").read_bytes())
     assert (package["format"], package["model"], package["exporter"], package["task"]) == (
-        1,
+        2,
         "tumours",
         "onnx",
         "classifier",
@@ -86,11 +87,11 @@ def test_sample_and_expected_answers_belong_together(linear: Any, tumours: Tumou
 
 def test_a_model_without_converter_is_packaged_as_skops_and_says_why(tumours: Tumours, exported: Exported) -> None:
     data, target = tumours
-    model = TransformedTargetRegressor(LinearRegression(), func=np.log1p, inverse_func=np.expm1).fit(data, target)
+    model = TransformedTargetRegressor(LinearRegression(), func=np.deg2rad, inverse_func=np.rad2deg).fit(data, target)
     export, scorer, folder = exported(model, data)
     assert export.exporter == "skops"
     assert "Not otherwise, because onnx cannot hold it (" in export.reason
-    assert "TransformedTargetRegressor" in export.reason
+    assert "TransformedTargetRegressor" in export.reason or "rad2deg" in export.reason
     (code,) = code_files(folder)
     verify(code.digest, code.signature, code.key)
     got = scorer.score(scorer.signature.check(records(data[:9])))
@@ -118,10 +119,10 @@ def test_a_model_that_nothing_reproduces_is_refused_and_nothing_remains(tumours:
 
 
 def test_the_limit_decides(tumours: Tumours, exported: Exported) -> None:
-    model = RandomForestClassifier(10, random_state=0).fit(*tumours)
+    model = XGBRegressor(n_estimators=10, n_jobs=1).fit(*tumours)  # sums in float32, which the export does in float64
     assert exported(model, tumours[0])[0].exporter == "onnx"
-    export, _, _ = exported(model, tumours[0], parity_limit=1e-12)
-    assert (export.exporter, export.parity.limit) == ("skops", 1e-12)
+    export, _, _ = exported(model, tumours[0], parity_limit=1e-9)
+    assert (export.exporter, export.parity.limit) == ("skops", 1e-9)
     assert "onnx does not agree" in export.reason
 
 

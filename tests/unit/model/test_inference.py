@@ -175,10 +175,3 @@ def test_with_a_hook_the_signature_tells_the_raw_rows_and_the_features() -> None
     assert [column.name for column in specimen.signature.features] == ["hour", "d"]
     assert specimen.expected.predictions == model.predict(features).tolist()
     assert specimen.rows["at"][1] == "2013-01-01T01:00:00"
-
-
-def test_a_classifier_with_several_outputs_is_refused(tumours: Tumours) -> None:
-    data, target = tumours
-    model = RandomForestClassifier(2, random_state=0).fit(data, np.column_stack([target, target]))
-    with pytest.raises(ModelError, match="model is a classifier with several outputs"):
-        examine(data, model)

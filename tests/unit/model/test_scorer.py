@@ -20,6 +20,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from mlnb.errors import CorruptError, ModelError, NewerFormatError, UntrustedError
 from mlnb.model.export import Export
 from mlnb.model.scorer import Scorer, code_files, file_digest, load_scorer, read_package
+from mlnb.service.bento import carried
 
 Tumours = tuple[pd.DataFrame, pd.Series]
 Exported = Callable[..., tuple[Export, Scorer, Path]]
@@ -90,7 +91,7 @@ def test_a_file_outside_of_the_package_is_not_read(portable: Path) -> None:
 
 
 def test_a_newer_package_and_an_unknown_exporter_are_refused(portable: Path) -> None:
-    rewrite(portable, format=2)
+    rewrite(portable, format=3)
     with pytest.raises(NewerFormatError):
         load_scorer(portable)
     rewrite(portable, format=1, exporter="pmml")
@@ -158,8 +159,8 @@ def test_the_carried_modules_import_nothing_heavy() -> None:
     assert not set(loaded) & {*HEAVY, "onnxruntime"}
     code = "import sys, mlnb.model.scorer; print(*(name for name in sys.modules if name.startswith('mlnb')))"
     ours = subprocess.run([sys.executable, "-I", "-c", code], check=True, capture_output=True, text=True).stdout.split()
-    carried = {"mlnb", "mlnb.errors", "mlnb.model", "mlnb.model.hooks", "mlnb.model.scorer", "mlnb.model.signature"}
-    assert set(ours) == carried
+    ours = [f"{name.removeprefix('mlnb.').replace('.', '/')}.py" for name in ours if name not in {"mlnb", "mlnb.model"}]
+    assert set(ours) <= set(carried())
 
 
 def test_an_onnx_package_is_scored_where_nothing_else_is_installed(portable: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import string
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from mlnb.errors import CorruptError, NewerFormatError, SignatureError
 from mlnb.model.signature import Column, Signature
@@ -222,8 +224,79 @@ def test_the_json_schema_names_types_and_what_is_required() -> None:
 
 def test_a_newer_or_damaged_signature_is_refused() -> None:
     with pytest.raises(NewerFormatError):
-        Signature.from_json(FLIGHT.to_json() | {"format": 2})
+        Signature.from_json(FLIGHT.to_json() | {"format": 3})
     damages: list[dict[str, object]] = [{"inputs": [{"name": "x"}]}, {"classes": None}, {"format": "x"}, {"inputs": []}]
+    damages += [{"task": "oracle"}, {"outputs": 3}, {"inputs": [Column("x", "complex").to_json()]}]
+    damages += [{"inputs": [Column("x", "string").to_json() | {"length": "7"}]}]
     for damage in damages:
         with pytest.raises(CorruptError):
             Signature.from_json(FLIGHT.to_json() | damage)
+
+
+TRIP = Signature(
+    (
+        Column("user", "string"),
+        Column("hours", "float32", nullable=True, many=True, length=3),
+        Column("seen", "string", many=True, empty=True),
+        Column("items", "int64", many=True),
+    ),
+    "ranker",
+    output="int64",
+    items="items",
+)
+LISTS: dict[str, object] = {"user": "u", "hours": [1, None, 2.5], "seen": [], "items": [3, 1]}
+
+
+def test_lists_of_one_length_are_a_table_and_others_arrays_of_arrays() -> None:
+    checked = TRIP.check([LISTS, LISTS | {"seen": ["a"], "items": [7]}])
+    np.testing.assert_array_equal(checked["hours"], np.array([[1, np.nan, 2.5]] * 2, dtype=np.float32))
+    assert checked["hours"].dtype == np.float32
+    assert [one.tolist() for one in checked["seen"]] == [[], ["a"]]
+    assert [one.tolist() for one in checked["items"]] == [[3, 1], [7]]
+    assert checked["items"][0].dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"hours": [1.0, 2.0]}, "rows[1]: column 'hours' must hold 3 values, but holds 2"),
+        ({"hours": 1.5}, "rows[1]: column 'hours' must be a list, but is the number 1.5"),
+        ({"hours": None}, "rows[1]: column 'hours' must be a list, but is null"),
+        ({"hours": [1.0, True, 2.0]}, "rows[1]: column 'hours' at 1 must be a number, but is true"),
+        ({"hours": [1.0, 1e300, 2.0]}, "rows[1]: column 'hours' at 1 is 1e+300, which is beyond float32"),
+        ({"seen": ["a", None]}, "rows[1]: column 'seen' at 1 may not be null"),
+        ({"items": []}, "rows[1]: column 'items' may not be an empty list: none of the sample was"),
+        ({"items": [1, 1.5]}, "rows[1]: column 'items' at 1 must be a whole number, but is 1.5"),
+        ({"items": [[1]]}, "rows[1]: column 'items' at 0 must be a whole number, but is a list"),
+        ({"user": ["u"]}, "rows[1]: column 'user' must be a string, but is a list"),
+    ],
+)
+def test_each_fault_of_a_list_names_row_column_and_place(change: dict[str, object], fault: str) -> None:
+    (found,) = faults_of([LISTS, LISTS | change], TRIP)
+    assert found.startswith(fault)
+
+
+def test_a_row_fits_its_json_schema_if_and_only_if_it_is_taken() -> None:
+    schema = TRIP.json_schema()
+    tried: list[dict[str, object]] = [{}, {"hours": [1, 2]}, {"items": []}, {"seen": ["x"] * 9}, {"items": ["a"]}]
+    tried.append({"hours": 3})
+    for change in tried:
+        row = LISTS | change
+        valid = Draft202012Validator(schema).is_valid(row)
+        if valid:
+            assert TRIP.check([row])
+        else:
+            faults_of([row], TRIP)
+
+
+def test_a_signature_of_format_1_is_read() -> None:
+    path = Path(__file__).parent / "data" / "signature_format_1.json"
+    signature = Signature.from_json(json.loads(path.read_bytes()))
+    assert signature == Signature(
+        (Column("distance", "float64", minimum=80.0, maximum=4983.0), Column("carrier", "string", True)),
+        "classifier",
+        (False, True),
+        True,
+        "bool",
+    )
+    assert signature.check([{"distance": 100, "carrier": None}])["distance"].tolist() == [100.0]

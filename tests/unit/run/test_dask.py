@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -26,13 +27,14 @@ def bucket() -> Iterator[dict[str, str]]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     _, port = server.get_host_and_port()
+    name = f"mlnb-{uuid.uuid4().hex[:8]}"  # moto remembers the buckets of all its servers in a process
     environ = {
         **os.environ,
         **KEYS,
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "MLNB_SHARED_CACHE": "s3://mlnb-test/cache",
+        "MLNB_SHARED_CACHE": f"s3://{name}/cache",
     }
-    make = "import s3fs; s3fs.S3FileSystem().mkdir('mlnb-test')"
+    make = f"import s3fs; s3fs.S3FileSystem().mkdir('{name}')"
     subprocess.run([sys.executable, "-c", make], env=environ, check=True)
     yield environ
     server.stop()

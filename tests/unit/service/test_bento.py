@@ -16,9 +16,10 @@ import pytest
 
 import mlnb.service.bento as bento_module
 from mlnb.errors import ServiceError
-from mlnb.service.bento import CARRIED, Bento, bento_name, build_bento, requirements
+from mlnb.service.bento import Bento, bento_name, build_bento, carried
 from mlnb.service.client import Client
 from mlnb.service.log_reader import read_predictions
+from mlnb.service.needs import requirements
 from mlnb.service.skew import read_sample, replay
 from mlnb.store.folder import StateFolder
 
@@ -27,7 +28,7 @@ def test_the_bento_holds_what_answers_and_says_what_it_needs(bento: Bento) -> No
     source = bento.source
     assert json.loads((source / "aliases.json").read_text())["aliases"] == {"staging": 1}
     assert (source / "versions" / "1" / "package.json").is_file()
-    assert all((source / "mlnb" / module).is_file() for module in CARRIED)
+    assert all((source / "mlnb" / module).is_file() for module in carried())
     needed = (bento.path / "env" / "python" / "requirements.txt").read_text().split()
     assert f"onnxruntime=={metadata.version('onnxruntime')}" in needed
     assert not [line for line in needed if line.startswith(("scikit-learn", "pandas", "mlnb", "jupyter"))]
@@ -36,12 +37,12 @@ def test_the_bento_holds_what_answers_and_says_what_it_needs(bento: Bento) -> No
 
 def test_carried_modules_import_only_each_other_and_what_the_image_installs() -> None:
     package = Path(bento_module.__file__).parents[1]
-    carried = {"mlnb." + module.removesuffix(".py").replace("/", ".") for module in CARRIED}
+    modules = {"mlnb." + module.removesuffix(".py").replace("/", ".") for module in carried()}
     foreign: set[str] = set()
-    for module in CARRIED:
+    for module in carried():
         for node in ast.walk(ast.parse((package / module).read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mlnb"):
-                assert node.module in carried, f"{module} imports {node.module}"
+                assert node.module in modules, f"{module} imports {node.module}"
             elif isinstance(node, ast.ImportFrom):
                 foreign.add((node.module or "").partition(".")[0])
             elif isinstance(node, ast.Import):
@@ -75,7 +76,7 @@ def test_a_failing_build_tells_what_bentoml_said_and_leaves_nothing(
 def test_a_hook_adds_the_distributions_that_it_imports(tmp_path: Path) -> None:
     (tmp_path / "package.json").write_text('{"exporter": "onnx"}')
     (tmp_path / "hooks.py").write_text("import json\nfrom pandas import DataFrame\nimport nothing_of_the_kind\n")
-    needed = requirements({1: tmp_path})
+    needed = requirements([tmp_path])
     assert f"pandas=={metadata.version('pandas')}" in needed
     assert not [line for line in needed if line.startswith(("json", "nothing"))]
 

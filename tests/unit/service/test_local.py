@@ -22,6 +22,7 @@ from mlnb.service.client import Client
 from mlnb.service.latency import measure
 from mlnb.service.local import LocalTarget
 from mlnb.service.log_reader import read_predictions
+from mlnb.service.process import ProcessMark, terminate
 from mlnb.service.skew import read_sample, replay
 from mlnb.settings import Settings
 from mlnb.store.folder import StateFolder
@@ -393,3 +394,14 @@ def test_a_hook_runs_inside_the_service(
         assert replay(trial.url, hooked_package, 1e-4).passed
     with target.trial(bento.path, packages[1], 1) as trial:
         assert not replay(trial.url, hooked_package, 1e-4).passed  # so it is the hook that made it so
+
+
+def test_a_process_that_nobody_waits_for_counts_as_gone() -> None:
+    sleeping = "import time; time.sleep(60)"
+    code = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {sleeping!r}]).pid, flush=True); {sleeping}"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        terminate(ProcessMark(child.pid, child.create_time()))
+        assert child.status() == psutil.STATUS_ZOMBIE
+        parent.kill()
