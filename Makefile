@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 COUNT ?= 1
-WORKERS ?= 2
+WORKERS ?= 3
 export UV_PYTHON := $(BIN)/python
 export UV_LINK_MODE ?= hardlink
 ifdef PIP_INDEX_URL
@@ -24,7 +24,7 @@ lab: $(VENV)/.runtime ## open JupyterLab on the example
 	$(BIN)/jupyter lab example_notebooks/01_first_pipeline.ipynb
 
 test: $(VENV)/.dev lint ## all checks and all tests (bounded samples)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist=loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist=loadfile -m "not image"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -35,8 +35,9 @@ lint: $(VENV)/.dev
 	$(BIN)/vulture
 	$(BIN)/deptry .
 
-bench: $(VENV)/.dev ## soaks and peers beside us; COUNT=n repeats them
+bench: $(VENV)/.dev ## soaks, peers beside us, a real image (needs root and buildah); COUNT=n repeats them
 	$(BIN)/python -m tests.bench --count $(COUNT)
+	$(BIN)/python -m pytest -m image
 
 build: $(VENV)/.dev ## sdist, and the wheel built from it
 	$(BIN)/python -m build --installer uv

@@ -12,7 +12,25 @@ from importlib import import_module
 
 from tests.bench.place import Place
 
-BENCHES = ("help", "run", "kernels", "pipeline", "scale", "handoff", "crash", "service", "log", "monitor")
+BENCHES = (
+    "help",
+    "explain",
+    "fidelity",
+    "run",
+    "kernels",
+    "agree",
+    "pipeline",
+    "scale",
+    "handoff",
+    "crash",
+    "service",
+    "log",
+    "environment",
+    "monitor",
+    "batch",
+    "package",
+    "fuzz_package",
+)
 
 
 def main() -> int:

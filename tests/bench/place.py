@@ -49,6 +49,7 @@ class Place:
         self.environ |= {
             _MARK: self.session,
             "HOME": str(self.make("home")),
+            "UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR") or str(Path.home() / ".cache" / "uv"),
             "TMPDIR": str(self.make("tmp")),
             "JUPYTER_DATA_DIR": str(self.folder / "home/data"),
             "JUPYTER_CONFIG_DIR": str(self.folder / "home/config"),
