@@ -211,19 +211,22 @@ class _Run:
                 return
             heapq.heappop(self._queued)
             self._notify(StageStarted(self._journal.id, stage.name))
-            thread = threading.Thread(target=self._execute, args=(stage, found), name=f"mlnb {stage.name}", daemon=True)
+            more = len(self._ended) + len(self._running) + 1 < len(self._nodes)
+            thread = threading.Thread(
+                target=self._execute, args=(stage, found, more), name=f"mlnb {stage.name}", daemon=True
+            )
             self._running[stage.name] = thread
             thread.start()
 
-    def _execute(self, stage: Stage, found: Found) -> None:
+    def _execute(self, stage: Stage, found: Found, more: bool) -> None:
         """Execute a stage, in a thread of its own, and tell the result."""
         try:
-            ended = self._executed(stage, found)
+            ended = self._executed(stage, found, more)
         except BaseException as error:  # noqa: BLE001  # raised where the run is decided
             ended = _Ended(stage, error=error)
         self._told.put(ended)
 
-    def _executed(self, stage: Stage, found: Found) -> _Ended:
+    def _executed(self, stage: Stage, found: Found, more: bool) -> _Ended:
         asked, state, key = self._asked, self._session.state, found.key
 
         def on_cell(cell: int, position: int, total: int) -> None:
@@ -240,6 +243,7 @@ class _Run:
             verify=asked.options.verify,
             seed=asked.options.seed,
             observe=asked.options.observe,
+            more=more,
         )
         if asked.options.seed:
             return _Ended(stage, *self._executor.execute(task, on_cell))

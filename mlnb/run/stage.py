@@ -48,6 +48,8 @@ class StageTask:
         Whether all bytes of the inputs are read before they are trusted.
     seed, observe : int, bool
         See `RunOptions`.
+    more : bool
+        Other stages are likely to follow.
     """
 
     pipeline: Pipeline
@@ -60,6 +62,7 @@ class StageTask:
     verify: bool = False
     seed: int = 0
     observe: bool = False
+    more: bool = False
 
 
 class Notebooks(Protocol):
@@ -159,6 +162,7 @@ def _job(task: StageTask, rendered: Mapping[str, object], settings: Settings) ->
         parameters={name: task.values[name] for name in task.stage.parameters},
         timeout_s=settings.stage_timeout_s,
         seed=task.seed,
+        more=task.more,
     )
 
 

@@ -64,6 +64,16 @@ class ForkedProcess:
         """Send SIGKILL."""
         self.send_signal(signal.SIGKILL)
 
+    def is_current(self) -> bool:
+        """Say whether it lives, and a kernel that is forked now would have loaded the same."""
+        self._connection.send({"current": True})
+        while self.returncode is None:
+            message = self._connection.receive()
+            if message is not None and "current" in message:
+                return bool(message["current"])
+            self._note(message)
+        return False
+
     def _note(self, message: Mapping[str, object] | None) -> None:
         if message is not None:
             self.returncode = cast("int", message["exit"])

@@ -27,6 +27,8 @@ class Job:
     seed : int
         Of `random`, of numpy's global generator and of the hashes of strings. Another seed than 0 takes a spawned
         kernel, because forks share the hashes of their zygote.
+    more : bool
+        Another notebook is likely to follow: its kernel may be started meanwhile.
     """
 
     notebook: Path
@@ -34,6 +36,7 @@ class Job:
     parameters: Mapping[str, object]
     timeout_s: int = 0
     seed: int = 0
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,15 @@ class ForkProvisioner(PreparedProvisioner):
 
 
 class Source(Protocol):
-    """Where kernels come from."""
+    """Where kernels come from.
+
+    Attributes
+    ----------
+    ahead : bool
+        Whether it pays to start a kernel before there is a notebook for it.
+    """
+
+    ahead: bool
 
     def prepare(self, modules: Sequence[str], environ: Mapping[str, str]) -> None:
         """Start to load modules for kernels with this environment."""

@@ -1,7 +1,8 @@
 """A `Job` becomes its `Execution`: papermill, with a kernel from a `Source`, on sockets in a private folder.
 
 Everything that belongs to one kernel (connection file, sockets, log) lies in that folder. The kernel is its own process
-group and is killed with all that it started when the notebook ends, whichever way.
+group and is killed with all that it started when the notebook ends, whichever way. It may be started before there is a
+notebook for it; whatever changed its environment meanwhile, the notebook gets a kernel that was started afterwards.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +31,7 @@ from papermill.engines import papermill_engines
 from papermill.exceptions import PapermillExecutionError
 from papermill.execute import ERROR_MARKER_TAG
 
-from mlnb.run.kernels.environment import environment
+from mlnb.run.kernels.forking import ForkedProcess
 from mlnb.run.kernels.job import Execution, Job, OnCell
 from mlnb.run.kernels.papermill_engine import PromptEngine
 from mlnb.run.kernels.place import private_folder
@@ -45,38 +48,63 @@ papermill_engines.register(_ENGINE, PromptEngine)  # an installation of mlnb reg
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """One notebook in its kernel.
+    """One kernel, and the notebook that it executes.
 
     Attributes
     ----------
+    folder : Path
+        The kernel's working directory.
+    environ : Mapping[str, str]
+        Its environment.
     last : int
         0-based index of the cell that was started last.
     cancelled : bool
         Somebody wants it to end.
     """
 
-    job: Job
-    on_cell: OnCell
+    folder: Path
+    environ: Mapping[str, str]
     last: int = -1
     cancelled: bool = False
+    _given: Future[tuple[Job, OnCell] | None] = field(default_factory=Future)
     _manager: Any = None
-    _notebook: Any = field(default=None)
+    _notebook: Any = None
 
-    def execute(self, source: Source) -> Execution:
-        """Execute the notebook in a kernel of `source`; leave no process, socket or file of the kernel behind."""
+    def give(self, job: Job, on_cell: OnCell) -> None:
+        """Let it execute a notebook, before or after `execute` is called in some thread; once."""
+        self._given.set_result((job, on_cell))
+
+    def dismiss(self) -> None:
+        """Let it end without a notebook."""
+        self._given.set_result(None)
+
+    def execute(self, source: Source) -> Execution | None:
+        """Start a kernel of `source`, wait for a notebook and execute it; None if it was dismissed instead.
+
+        No process, socket or file of the kernel is left behind.
+        """
         try:
             with private_folder() as folder, (folder / "log").open("w+b") as log:
-                self._manager = _manager(folder)
-                source.provision(self._manager, folder / "log")
-                try:
-                    crash = self._run(log)
-                finally:
-                    _kill(self._manager)
-                    _wait(self._manager)
+                return self._executed(source, folder, log)
         finally:
             _close_loop()
-        content = self._written()
-        write_bytes(self.job.notebook, content)
+
+    def _executed(self, source: Source, folder: Path, log: BinaryIO) -> Execution | None:
+        try:
+            ahead = not self._given.done()
+            refusal = self._start(source, folder, log)
+            given = self._given.result()
+            if given is None:
+                return None
+            if ahead and not self._is_current():
+                self._end()
+                refusal = self._start(source, folder, log)
+            job, on_cell = given
+            crash = self._run(job, on_cell, refusal, log)
+        finally:
+            self._end()
+        content = self._written(job)
+        write_bytes(job.notebook, content)
         return Execution(json.loads(content), self.last, crash)
 
     def interrupt(self) -> None:
@@ -92,29 +120,43 @@ class Session:
         if self._manager is not None:
             _kill(self._manager)
 
-    def started(self, cell: Any, cell_index: int) -> None:
-        """Hear from nbclient that a cell begins."""
-        if cell.cell_type == "code":
-            self.last = cell_index
-            number = cell.metadata.get("mlnb", {}).get("cell", 0)
-            if number:
-                self.on_cell(number)
-        if self.cancelled:
-            self.kill()
-
-    def executed(self, **_: Any) -> None:
-        """Hear from nbclient that a cell has ended."""
-        write_bytes(self.job.notebook, self._written())
-
-    def _run(self, log: BinaryIO) -> str:
-        """Start the kernel and run papermill; return why the kernel could not finish, or nothing."""
+    def _start(self, source: Source, folder: Path, log: BinaryIO) -> RuntimeError | None:
+        """Start a kernel; return why it did not start, if so."""
+        self._manager = _manager(folder)
+        source.provision(self._manager, folder / "log")
         try:
-            _start(self._manager, self.job, log)
-            self._papermill()
+            run_sync(self._manager.start_kernel)(
+                extra_arguments=["--ext=mlnb.run.cells", "--HistoryManager.hist_file=:memory:"],
+                cwd=str(self.folder),
+                env=dict(self.environ),
+                stdout=log,
+                stderr=log,
+            )
+        except RuntimeError as error:
+            return error
+        return None
+
+    def _is_current(self) -> bool:
+        """Say whether a kernel that has waited is what one would be that is started now."""
+        process = getattr(self._manager.provisioner, "process", None)
+        return isinstance(process, ForkedProcess) and process.is_current()
+
+    def _end(self) -> None:
+        if self._manager is not None:
+            _kill(self._manager)
+            _wait(self._manager)
+            run_sync(self._manager.cleanup_resources)()
+
+    def _run(self, job: Job, on_cell: OnCell, refusal: RuntimeError | None, log: BinaryIO) -> str:
+        """Run papermill; return why the kernel could not finish, or nothing."""
+        try:
+            if refusal is not None:
+                raise refusal
+            self._papermill(job, on_cell)
         except PapermillExecutionError:
             crash = ""  # the user's exception is in the outputs
         except CellTimeoutError:
-            crash = f"it ran longer than {self.job.timeout_s} s (the setting stage_timeout_s)"
+            crash = f"it ran longer than {job.timeout_s} s (the setting stage_timeout_s)"
         except DeadKernelError:
             crash = f"its kernel died{self._last_words(log)}"
         except RuntimeError as error:
@@ -125,33 +167,43 @@ class Session:
             return ""
         return CANCELLED if self.cancelled else crash
 
-    def _papermill(self) -> None:
+    def _papermill(self, job: Job, on_cell: OnCell) -> None:
         papermill.execute_notebook(
-            str(self.job.notebook).replace("{", "{{").replace("}", "}}"),  # papermill formats paths
+            str(job.notebook).replace("{", "{{").replace("}", "}}"),  # papermill formats paths
             None,
-            parameters=dict(self.job.parameters),
+            parameters=dict(job.parameters),
             engine_name=_ENGINE,
             kernel_name="python3",
             language="python",
             progress_bar=False,
             log_output=False,
             start_timeout=_START_TIMEOUT_S,
-            execution_timeout=self.job.timeout_s or None,
+            execution_timeout=job.timeout_s or None,
             km=self._manager,
             on_notebook_start=self._begun,
-            on_cell_start=self.started,
-            on_cell_executed=self.executed,
+            on_cell_start=lambda cell, cell_index: self._started(cell, cell_index, on_cell),
+            on_cell_executed=lambda **_: write_bytes(job.notebook, self._written(job)),
             cleanup_kc=True,
         )
+
+    def _started(self, cell: Any, cell_index: int, on_cell: OnCell) -> None:
+        """Hear from nbclient that a cell begins."""
+        if cell.cell_type == "code":
+            self.last = cell_index
+            number = cell.metadata.get("mlnb", {}).get("cell", 0)
+            if number:
+                on_cell(number)
+        if self.cancelled:
+            self.kill()
 
     def _begun(self, notebook: Any) -> None:
         self._notebook = notebook
         if self.cancelled:
             self.kill()
 
-    def _written(self) -> bytes:
+    def _written(self, job: Job) -> bytes:
         if self._notebook is None:  # it did not come so far
-            return self.job.notebook.read_bytes()
+            return job.notebook.read_bytes()
         notebook = self._notebook.copy()
         notebook["cells"] = [
             cell for cell in notebook["cells"] if ERROR_MARKER_TAG not in cell.metadata.get("tags", [])
@@ -186,16 +238,6 @@ def _manager(folder: Path) -> Any:
         manager.transport = "ipc"
         manager.ip = str(folder / "k")
     return manager
-
-
-def _start(manager: Any, job: Job, log: BinaryIO) -> None:
-    run_sync(manager.start_kernel)(
-        extra_arguments=["--ext=mlnb.run.cells", "--HistoryManager.hist_file=:memory:"],
-        cwd=str(job.folder),
-        env=dict(environment(job.seed)),
-        stdout=log,
-        stderr=log,
-    )
 
 
 def _kill(manager: Any) -> None:

@@ -24,6 +24,8 @@ _AHEAD = max(1, min(4, (os.cpu_count() or 1) // 2))
 class Spawn:
     """Starts a Python for each kernel when it is needed: slow, and the reference for the others."""
 
+    ahead = False
+
     def prepare(self, modules: Sequence[str], environ: Mapping[str, str]) -> None:
         """Do nothing."""
 
@@ -66,6 +68,8 @@ class Pool:
     project : Path
         Modules below it are left to the kernel.
     """
+
+    ahead = False
 
     def __init__(self, project: Path) -> None:
         self._project = project
@@ -134,6 +138,8 @@ class Fork:
     idle_s : float
         How long the zygote outlives its last client.
     """
+
+    ahead = True
 
     def __init__(self, project: Path, idle_s: float) -> None:
         self._project = project

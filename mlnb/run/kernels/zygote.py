@@ -8,6 +8,7 @@ Messages (`mlnb.run.kernels.wire`)::
 
     {"load": [module, ...], "idle_s": n}            import, in this order; no answer
     {"keep": true}, with a socket                   stay for as long as its other end is open; no answer
+    {"current": true}                           ->  {"current": whether a fork would still be granted}
     {"fork": {...}}, with stdout and stderr     ->  {"pid": n}, from the kernel itself; at its end {"exit": code}
                                                     {"refused": "changed"} | {"refused": "threads", "modules": [...]}
 
@@ -134,6 +135,9 @@ class _Zygote:
             client.wanted = Request.from_json(cast("Message", message["fork"]))
             client.output = tuple(client.connection.files)
             client.connection.files.clear()
+        elif "current" in message:
+            self._reap()
+            client.connection.send({"current": not self._is_outdated()})
         elif "keep" in message:
             for file in client.connection.files:
                 self.add(Connection(socket.socket(fileno=file)))

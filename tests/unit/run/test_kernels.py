@@ -317,6 +317,51 @@ def test_a_zygote_whose_environment_changed_is_replaced(
         assert stdout_of(run("fork", source, modules=("an_editable_module",))) == "True 1000\n"
 
 
+SEES_THE_NEXT = """
+import os, psutil, time
+while len(waiting := {child.pid for child in psutil.Process(os.getppid()).children()} - {os.getpid()}) == 0:
+    time.sleep(0.01)
+print(*waiting)"""
+
+
+@pytest.mark.parametrize("happens", ["nothing", "it is killed", "a source changed", "another folder is wanted"])
+def test_the_next_kernel_of_a_run_waits_for_its_notebook_unless_it_is_not_what_one_would_be_now(
+    happens: str,
+    tmp_path: Path,
+    write_notebook: Write,
+    cell,
+    opened: Callable[[str], Kernels],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    beside = tmp_path.parent / f"{tmp_path.name}-ahead"
+    beside.mkdir()
+    (beside / "a_module_ahead.py").write_text("VALUE = 1\n")
+    monkeypatch.setenv("PYTHONPATH", str(beside))
+    paths = [
+        write_notebook(cell(source, 1), name=f"{number}.ipynb")
+        for number, source in enumerate(
+            (SEES_THE_NEXT, "import os, a_module_ahead\nprint(os.getpid(), a_module_ahead.VALUE)")
+        )
+    ]
+    with opened("fork") as kernels:
+        kernels.prepare(("a_module_ahead", "psutil"))
+        first = kernels.execute(Job(paths[0], tmp_path, {}, more=True), lambda number: None)
+        waiting = int(stdout_of(first))
+        assert psutil.pid_exists(waiting)
+        if happens == "it is killed":
+            os.kill(waiting, signal.SIGKILL)
+            assert gone(waiting)
+        elif happens == "a source changed":
+            (beside / "a_module_ahead.py").write_text("VALUE = 1000\n")
+        folder = beside if happens == "another folder is wanted" else tmp_path
+        second = kernels.execute(Job(paths[1], folder, {}), lambda number: None)
+    assert second.crash == ""
+    kernel, value = map(int, stdout_of(second).split())
+    assert (kernel == waiting) == (happens == "nothing")
+    assert value == (1000 if happens == "a source changed" else 1)
+    assert gone(waiting)
+
+
 def test_whatever_a_module_does_when_it_is_loaded_beforehand_the_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Execution]
 ) -> None:

@@ -10,15 +10,22 @@ from mlnb.settings import Settings
 from mlnb.store.folder import StateFolder
 
 LOOK = """
-import atexit, gc, json, logging, os, resource, signal, stat, sys, threading, warnings
+import atexit, gc, json, logging, os, resource, signal, stat, sys, threading, time, warnings
 import numpy, pyarrow, threadpoolctl
 
 def kind(descriptor):
     mode = os.fstat(descriptor).st_mode
     return "socket" if stat.S_ISSOCK(mode) else "pipe" if stat.S_ISFIFO(mode) else "file" if stat.S_ISREG(mode) else "other"
 
-descriptors = [int(name) for name in os.listdir("/proc/self/fd")]
-opened = [kind(number) for number in descriptors if number > 2 and os.path.lexists(f"/proc/self/fd/{number}")]
+def counted():
+    descriptors = [int(name) for name in os.listdir("/proc/self/fd")]
+    return [kind(number) for number in descriptors if number > 2 and os.path.lexists(f"/proc/self/fd/{number}")]
+
+opened, since = counted(), time.monotonic()
+while time.monotonic() - since < 0.5:  # the client may still be connecting to the channels that it does not wait for
+    if len(now := counted()) != len(opened):
+        opened, since = now, time.monotonic()
+    time.sleep(0.01)
 own = {"JPY_PARENT_PID", "_", "PYDEVD_USE_FRAME_EVAL"}  # the last is debugpy's, which a stage does not need
 print(json.dumps({
     "argv": [word if "/k-" not in word else "connection file" for word in sys.argv],
