@@ -11,67 +11,14 @@ import json
 import statistics
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.cost import Cost, medians, spend
 from tests.bench.notebook import write_notebook
 from tests.bench.place import Place
+from tests.bench.steps import IMPORTS, STEPS, hand_over
 from tests.bench.table import Table, ratio
 
-_IMPORTS = """\
-from pathlib import Path
-import pandas as pd
-from sklearn.datasets import make_classification
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import train_test_split
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler"""
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    name: str
-    takes: tuple[str, ...]
-    gives: tuple[str, ...]
-    source: str
-
-
-_STEPS = (
-    _Step(
-        "load",
-        (),
-        ("table",),
-        "X, y = make_classification(2000, 12, random_state=0)\n"
-        'table = pd.DataFrame(X, columns=[f"x{i}" for i in range(12)]).assign(label=y)',
-    ),
-    _Step("clean", ("table",), ("clean",), 'clean = table[table["x0"].abs() < 3].reset_index(drop=True)'),
-    _Step("split", ("clean",), ("fitted_to", "held"), "fitted_to, held = train_test_split(clean, random_state=0)"),
-    _Step(
-        "linear",
-        ("fitted_to",),
-        ("linear",),
-        "linear = make_pipeline(StandardScaler(), LogisticRegression())\n"
-        'linear.fit(fitted_to.drop(columns="label"), fitted_to["label"])',
-    ),
-    _Step(
-        "forest",
-        ("fitted_to",),
-        ("forest",),
-        "forest = RandomForestClassifier(20, random_state=0)\n"
-        'forest.fit(fitted_to.drop(columns="label"), fitted_to["label"])',
-    ),
-    _Step(
-        "evaluate",
-        ("linear", "forest", "held"),
-        ("aucs",),
-        'rows = held.drop(columns="label")\n'
-        'aucs = [float(roc_auc_score(held["label"], m.predict_proba(rows)[:, 1])) for m in (linear, forest)]\n'
-        'Path("aucs.txt").write_text(repr(aucs))',
-    ),
-)
 _COLD = "mlnb run, cold"
 _SHARED, _SIX = "papermill, all in one kernel, cold", "papermill, six processes, cold"
 _WARM, _WARM_SIX = "Project.run, warm", "papermill.execute_notebook six times, warm"
@@ -140,12 +87,12 @@ def bench(place: Place) -> Table:
         {
             _COLD: fresh(lambda folder: place.spend(sys.executable, "-m", "mlnb", "run", "steps.ipynb", cwd=folder)),
             _SHARED: fresh(lambda folder: _papermill(place, folder, "all")),
-            _SIX: fresh(lambda folder: sum((_papermill(place, folder, s.name) for s in _STEPS), Cost(0, 0))),
+            _SIX: fresh(lambda folder: sum((_papermill(place, folder, s.name) for s in STEPS), Cost(0, 0))),
         },
     )
     repeats = str(max(3, place.count))
     costs[_WARM] = _warm(place, _folder(place, "pipeline-warm"), heard, _MLNB_WARM, repeats)
-    names = [step.name for step in _STEPS]
+    names = [step.name for step in STEPS]
     costs[_WARM_SIX] = _warm(place, _folder(place, "pipeline-peer"), heard, _PAPERMILL_WARM, repeats, *names)
     if len(set(heard)) != 1:
         raise RuntimeError(f"The contestants did not do the same work: {heard}.")
@@ -178,13 +125,10 @@ def _folder(place: Place, name: str) -> Path:
     """Return a new folder with the pipeline as one notebook of ours, one plain one, and six that hand over by files."""
     folder = place.make(name)
     (folder / "pyproject.toml").write_text("[tool.mlnb]\n", "utf-8")
-    write_notebook(folder / "steps.ipynb", [_IMPORTS, *(f"%%stage {step.name}\n{step.source}" for step in _STEPS)])
-    write_notebook(folder / "all.ipynb", [_IMPORTS, *(step.source for step in _STEPS)])
-    for step in _STEPS:
-        takes = [f'{name} = joblib.load("{name}.joblib")' for name in step.takes]
-        gives = [f'joblib.dump({name}, "{name}.joblib")' for name in step.gives]
-        sources = ["\n".join([_IMPORTS, "import joblib", *takes]), step.source, "\n".join(gives)]
-        write_notebook(folder / f"{step.name}.ipynb", sources)
+    write_notebook(folder / "steps.ipynb", [IMPORTS, *(f"%%stage {step.name}\n{step.source}" for step in STEPS)])
+    write_notebook(folder / "all.ipynb", [IMPORTS, *(step.source for step in STEPS)])
+    for step in STEPS:
+        write_notebook(folder / f"{step.name}.ipynb", hand_over(step))
     return folder
 
 

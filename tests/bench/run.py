@@ -1,8 +1,8 @@
-"""One pipeline of five small stages, run by mlnb, by bare papermill and by Ploomber; and once more with nothing to do.
+"""One pipeline of six small stages, run by mlnb, by bare papermill and by Ploomber; and once more with nothing to do.
 
-papermill once per stage means what people write by hand: five notebooks, each with its imports, that hand values over
+papermill once per stage means what people write by hand: six notebooks, each with its imports, that hand values over
 in files. All in one kernel is the floor: one notebook, no isolation, nothing kept between runs. Ploomber, installed in
-an environment of its own, is given the same five as scripts.
+an environment of its own, is given the same six as scripts.
 """
 
 from __future__ import annotations
@@ -10,59 +10,15 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.cost import Cost, medians
 from tests.bench.notebook import write_notebook
 from tests.bench.place import Place
 from tests.bench.ploomber import Ploomber
+from tests.bench.steps import IMPORTS, STEPS, Step, hand_over
 from tests.bench.table import Table, ratio
 
-_IMPORTS = """\
-from pathlib import Path
-import pandas as pd
-from sklearn.datasets import make_classification
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import train_test_split
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler"""
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    name: str
-    takes: tuple[str, ...]
-    gives: tuple[str, ...]
-    source: str
-
-
-_STEPS = (
-    _Step(
-        "load",
-        (),
-        ("table",),
-        "X, y = make_classification(2000, 12, random_state=0)\n"
-        'table = pd.DataFrame(X, columns=[f"x{i}" for i in range(12)]).assign(label=y)',
-    ),
-    _Step("clean", ("table",), ("clean",), 'clean = table[table["x0"].abs() < 3].reset_index(drop=True)'),
-    _Step("split", ("clean",), ("fitted_to", "held"), "fitted_to, held = train_test_split(clean, random_state=0)"),
-    _Step(
-        "train",
-        ("fitted_to",),
-        ("model",),
-        "model = make_pipeline(StandardScaler(), LogisticRegression())\n"
-        'model.fit(fitted_to.drop(columns="label"), fitted_to["label"])',
-    ),
-    _Step(
-        "evaluate",
-        ("model", "held"),
-        ("auc",),
-        'auc = float(roc_auc_score(held["label"], model.predict_proba(held.drop(columns="label"))[:, 1]))\n'
-        'Path("auc.txt").write_text(repr(auc))',
-    ),
-)
 _COLD, _NOTHING = "mlnb run, cold", "mlnb run, nothing to do"
 _PLOOMBER_NOTHING = "ploomber build, nothing to do"
 _NOTHING_LIMIT_S = 0.8
@@ -78,7 +34,7 @@ def bench(place: Place) -> Table:
         def measured() -> Cost:
             folder = place.make(f"run-{next(numbers)}")
             cost = run(folder)
-            heard.append((folder / "auc.txt").read_text("utf-8"))
+            heard.append((folder / "aucs.txt").read_text("utf-8"))
             return cost
 
         return measured
@@ -86,19 +42,19 @@ def bench(place: Place) -> Table:
     def cold(folder: Path) -> Cost:
         projects.append(folder)
         (folder / "pyproject.toml").write_text("[tool.mlnb]\n", "utf-8")
-        stages = [f"%%stage {step.name}\n{step.source}" for step in _STEPS]
-        write_notebook(folder / "steps.ipynb", [_IMPORTS, *stages])
+        stages = [f"%%stage {step.name}\n{step.source}" for step in STEPS]
+        write_notebook(folder / "steps.ipynb", [IMPORTS, *stages])
         return _run(place, folder)
 
     def each(folder: Path) -> Cost:
-        return sum((_papermill(place, folder, step.name, _hand_over(step)) for step in _STEPS), Cost(0, 0))
+        return sum((_papermill(place, folder, step.name, hand_over(step)) for step in STEPS), Cost(0, 0))
 
     contestants = {
         _COLD: fresh(cold),
         _NOTHING: lambda: _run(place, projects[-1]),
         "papermill, once per stage": fresh(each),
         "papermill, all in one kernel": fresh(
-            lambda folder: _papermill(place, folder, "all", [_IMPORTS, *(step.source for step in _STEPS)])
+            lambda folder: _papermill(place, folder, "all", [IMPORTS, *(step.source for step in STEPS)])
         ),
     }
     ploomber = Ploomber(place)
@@ -106,7 +62,7 @@ def bench(place: Place) -> Table:
 
     def build(folder: Path) -> Cost:
         built.append(folder)
-        ploomber.write(folder, [(step.name, _givers(step), "\n".join(_hand_over(step))) for step in _STEPS])
+        ploomber.write(folder, [(step.name, _givers(step), "\n".join(hand_over(step))) for step in STEPS])
         return ploomber.build(folder)
 
     if not ploomber.missing:
@@ -119,14 +75,14 @@ def bench(place: Place) -> Table:
     rows = [[name, f"{c.cpu_s:.2f}", f"{c.wall_s:.2f}", ratio(c.cpu_s, ours)] for name, c in costs.items()]
     nothing = costs[_NOTHING].cpu_s
     notes = [
-        f"Every contestant found the same auc, {float(heard[0]):.4f}; the last mlnb run took all stages from its cache.",
+        f"Every contestant found the same AUCs, {heard[0]}; the last mlnb run took all stages from its cache.",
         f"Nothing to do: {nothing:.2f} CPU s for a fresh process (limit {_NOTHING_LIMIT_S}).",
         f"Ploomber could not be installed here: {ploomber.missing}"
         if ploomber.missing
         else f"Ploomber with nothing to do takes {costs[_PLOOMBER_NOTHING].cpu_s / nothing:.1f} times as much.",
     ]
     return Table(
-        f"run: five stages with pandas and scikit-learn, 2,000 rows (medians of {place.count})",
+        f"run: six stages with pandas and scikit-learn, 2,000 rows (medians of {place.count})",
         ["contestant", "CPU s", "wall s", "CPU, times a cold mlnb run"],
         rows,
         notes,
@@ -148,12 +104,6 @@ def _papermill(place: Place, folder: Path, name: str, sources: list[str]) -> Cos
     return place.spend(papermill, notebook.name, f"{name}.out.ipynb", cwd=folder)
 
 
-def _hand_over(step: _Step) -> list[str]:
-    takes = [f'{name} = joblib.load("{name}.joblib")' for name in step.takes]
-    gives = [f'joblib.dump({name}, "{name}.joblib")' for name in step.gives]
-    return ["\n".join([_IMPORTS, "import joblib", *takes]), step.source, "\n".join(gives)]
-
-
-def _givers(step: _Step) -> tuple[str, ...]:
+def _givers(step: Step) -> tuple[str, ...]:
     """Return the steps that give what a step takes: Ploomber orders them by that."""
-    return tuple(dict.fromkeys(other.name for other in _STEPS if set(other.gives) & set(step.takes)))
+    return tuple(dict.fromkeys(other.name for other in STEPS if set(other.gives) & set(step.takes)))
