@@ -6,7 +6,9 @@ they start threads, which would be lost in a fork. Whatever imports one of them 
 
 from __future__ import annotations
 
+import builtins
 import importlib
+import importlib.abc
 import sys
 import sysconfig
 from collections.abc import Callable, Collection, Sequence
@@ -14,7 +16,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 from mlnb.store.codec import codecs
 
@@ -40,6 +42,9 @@ STARTS_THREADS = frozenset({"polars", "grpc", "onnxruntime", "ray", "pymongo", "
 
 BEFORE_A_FORK = ASKS_FOR_THE_SHELL | CUDA | STARTS_THREADS
 """What a process that is going to fork must not load."""
+
+_LOOKS_FOR_A_KERNEL = "pandas.core.config_init"  # how many columns of a frame are shown depends on it
+_SHELL = "get_ipython"
 
 KERNEL = (
     "ipykernel.kernelapp",
@@ -144,6 +149,8 @@ class _Forbidden(BaseException):
 
 
 class _Guard(MetaPathFinder):
+    """Keeps modules from being loaded, and lets those see a kernel that only look whether they are in one."""
+
     def __init__(self, never: Collection[str]) -> None:
         self._never = frozenset(never)
 
@@ -152,4 +159,32 @@ class _Guard(MetaPathFinder):
     ) -> ModuleSpec | None:
         if fullname in self._never and PathFinder.find_spec(fullname, path) is not None:
             raise _Forbidden(fullname)
-        return None
+        if fullname != _LOOKS_FOR_A_KERNEL:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _InAKernel(spec.loader)
+        return spec
+
+
+class _InAKernel(importlib.abc.Loader):
+    """Loads as the real loader does, while there seems to be a shell with a kernel, and puts that loader back."""
+
+    def __init__(self, real: importlib.abc.Loader) -> None:
+        self._real = real
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._real.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__loader__ = self._real
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._real
+        seen = hasattr(builtins, _SHELL)
+        if not seen:
+            setattr(builtins, _SHELL, lambda: SimpleNamespace(kernel=None))
+        try:
+            self._real.exec_module(module)
+        finally:
+            if not seen:
+                delattr(builtins, _SHELL)

@@ -11,7 +11,7 @@ from mlnb.store.folder import StateFolder
 
 LOOK = """
 import atexit, gc, json, logging, os, resource, signal, stat, sys, threading, time, warnings
-import numpy, pyarrow, threadpoolctl
+import numpy, pandas, pyarrow, threadpoolctl
 
 def kind(descriptor):
     mode = os.fstat(descriptor).st_mode
@@ -47,6 +47,7 @@ print(json.dumps({
     "logging": [str(logging.getLogger().handlers), logging.getLogger().level, logging.lastResort is not None],
     "collector": [gc.isenabled(), gc.get_threshold()],
     "finders": [getattr(finder, "__name__", type(finder).__name__) for finder in sys.meta_path],
+    "columns shown": [pandas.get_option("display.max_columns"), pandas.get_option("display.width")],
     "shell": str(type(get_ipython())),
     "streams": [type(sys.stdout).__name__, sys.__stdout__.encoding, sys.__stdout__.line_buffering],
     "recursion": sys.getrecursionlimit(),
@@ -58,7 +59,7 @@ print(json.dumps({
 def looked(how: str, folder: Path, path: Path) -> dict[str, object]:
     """Return what a kernel sees of itself."""
     with open_kernels(how, StateFolder.open(folder), Settings()) as kernels:
-        kernels.prepare(("numpy", "pyarrow", "threadpoolctl"))
+        kernels.prepare(("numpy", "pandas", "pyarrow", "threadpoolctl"))
         execution = kernels.execute(Job(path, folder, {}), lambda number: None)
     outputs = execution.notebook["cells"][0]["outputs"]  # type: ignore[index]
     seen: dict[str, object] = json.loads("".join(outputs[0]["text"]))
