@@ -15,7 +15,7 @@ from mlnb.model.schema import labels_schema, row_schema
 from mlnb.model.signature import Signature
 
 _WHOLE = {f"{sign}int{bits}": f"{sign.upper()}INT{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
-_DATATYPES: Mapping[str, str] = {
+DATATYPES: Mapping[str, str] = {
     "float64": "FP64",
     "float32": "FP32",
     "bool": "BOOL",
@@ -138,7 +138,7 @@ def _chances(signature: Signature) -> dict[str, object]:
 
 
 def _tensor(name: str, dtype: str, *shape: int) -> dict[str, object]:
-    return {"name": name, "datatype": _DATATYPES[dtype], "shape": [-1, *shape]}
+    return {"name": name, "datatype": DATATYPES[dtype], "shape": [-1, *shape]}
 
 
 def _inner_shape(column: Column) -> tuple[int, ...]:

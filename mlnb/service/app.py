@@ -22,21 +22,23 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter, time_ns
+from types import MappingProxyType
 from typing import TypeAlias
 
 from mlnb.errors import MlnbError, RequestError, StorageError
 from mlnb.service.body import Limits, Message, Receive, read_body
 from mlnb.service.described import describe
+from mlnb.service.forms import JSON, Form, Headers
 from mlnb.service.log import Ids, PredictionLog
 from mlnb.service.metrics import Metrics
-from mlnb.service.predict import Predicted, predict, refusal
-from mlnb.service.protocols import Route, encode, encode_refusal, parse_labels, request_id_of, route_of
+from mlnb.service.predict import Predicted, form_of, predict, refusal
+from mlnb.service.protocols import Route, encode, encode_refusal, named_routes, parse_labels, request_id_of, route_of
 from mlnb.service.router import Router, Routing
 
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 _LOGGER = logging.getLogger("mlnb.service")
-_JSON = b"application/json"
+_PLAIN = ("/v1/", "/v2/")  # whose protocols know errors as one text
 _INLINE_BYTES = 16_384
 _THREADS = 4
 _PARENT_POLL_S = 0.2
@@ -48,7 +50,8 @@ class Answer:
 
     status: int
     body: bytes
-    kind: bytes = _JSON
+    kind: bytes = JSON
+    headers: Headers = ()
     version: str = ""
     rows: int = 0
     allow: str = ""
@@ -67,12 +70,22 @@ class Application:
         Folder of the prediction log; by default ``~/.local/state/mlnb/predictions/<model>``.
     limits : Limits
         What one request may ask for.
+    routes : Mapping of str to Route
+        Further paths, as a platform names them.
     """
 
-    def __init__(self, bento: Path, state: Path | None, predictions: Path | None, limits: Limits) -> None:
+    def __init__(
+        self,
+        bento: Path,
+        state: Path | None,
+        predictions: Path | None,
+        limits: Limits,
+        routes: Mapping[str, Route] = MappingProxyType({}),
+    ) -> None:
         self._router = Router(state, bento)
         self._predictions = predictions
         self._limits = limits
+        self._routes = routes
         self._metrics = Metrics()
         self._ids = Ids()
         self._log: PredictionLog | None = None
@@ -83,8 +96,8 @@ class Application:
     def from_environment(cls, bento: Path, environ: Mapping[str, str]) -> Application:
         """Return the application that the environment describes; nothing is loaded yet.
 
-        Read are ``MLNB_SERVICE_STATE``, ``MLNB_PREDICTIONS``, ``MLNB_MAX_ROWS``, ``MLNB_MAX_BODY_BYTES`` and
-        ``MLNB_EXPLAIN_EVALUATIONS``.
+        Read are ``MLNB_SERVICE_STATE``, ``MLNB_PREDICTIONS``, ``MLNB_MAX_ROWS``, ``MLNB_MAX_BODY_BYTES``,
+        ``MLNB_EXPLAIN_EVALUATIONS``, and ``AIP_PREDICT_ROUTE`` and ``AIP_HEALTH_ROUTE``, which Vertex AI sets.
         """
         state, predictions = environ.get("MLNB_SERVICE_STATE"), environ.get("MLNB_PREDICTIONS")
         limits = Limits()
@@ -94,7 +107,8 @@ class Application:
             limits = replace(limits, body_bytes=int(environ["MLNB_MAX_BODY_BYTES"]))
         if "MLNB_EXPLAIN_EVALUATIONS" in environ:
             limits = replace(limits, explain_evaluations=int(environ["MLNB_EXPLAIN_EVALUATIONS"]))
-        return cls(bento, Path(state) if state else None, Path(predictions) if predictions else None, limits)
+        routes = named_routes(environ.get("AIP_PREDICT_ROUTE", ""), environ.get("AIP_HEALTH_ROUTE", ""))
+        return cls(bento, Path(state) if state else None, Path(predictions) if predictions else None, limits, routes)
 
     @property
     def ready(self) -> bool:
@@ -151,22 +165,25 @@ class Application:
     async def _exchange(self, scope: Message, receive: Receive, send: Send) -> None:
         started = perf_counter()
         request_id = request_id_of(scope["headers"]) or self._ids.take(1)[0]
-        name = "other"
+        name, plain = "other", False
         try:
             if self._follower is None:
                 self._start()
-            route = route_of(scope["method"], scope["path"].removeprefix(scope.get("root_path", "")))
+            path = scope["path"].removeprefix(scope.get("root_path", ""))
+            plain = path.startswith(_PLAIN)
+            route = route_of(scope["method"], path, self._routes)
             name = route.name
             answer = await self._answer(route, scope, receive, request_id)
         except RequestError as error:
-            answer = _refused(error)
+            answer = _refused(error, plain)
         except Exception:  # the outermost face of the service: the stack trace goes to its log, never to a client
             _LOGGER.exception("Request %s failed.", request_id)
-            answer = _refused(_broken(request_id))
+            answer = _refused(_broken(request_id), plain)
         headers = [
             (b"content-type", answer.kind),
             (b"content-length", str(len(answer.body)).encode()),
             (b"x-request-id", request_id.encode()),
+            *answer.headers,
         ]
         if answer.version:
             headers.append((b"x-model-version", answer.version.encode()))
@@ -199,20 +216,26 @@ class Application:
         try:
             body = await read_body(scope, receive, self._limits)
             arrived, routing = perf_counter(), self._router.routing
-            predicted = await self._scored(body, routing, route.alias, request_id, arrived)
+            alias = routing.alias_of(route.model, route.number) or route.alias
+            form = form_of(route, scope["headers"])
+            predicted = await self._scored(body, routing, alias, form, request_id, arrived)
         except RequestError as error:
             await self._commit_refusal(error, body, route.alias, request_id, arrived)
             raise
         if predicted.records:
             await self._committed(self._opened_log().append(predicted.records))
-        return Answer(200, predicted.body, version=predicted.version, rows=len(predicted.records))
+        written, rows = predicted.written, len(predicted.records)
+        return Answer(200, written.body, written.kind, written.headers, predicted.version, rows)
 
-    async def _scored(self, body: bytes, routing: Routing, alias: str, request_id: str, arrived: float) -> Predicted:
+    async def _scored(
+        self, body: bytes, routing: Routing, alias: str, form: Form, request_id: str, arrived: float
+    ) -> Predicted:
         def work() -> Predicted:
             return predict(
                 body,
                 routing,
                 alias,
+                form,
                 request_id=request_id,
                 arrived=arrived,
                 max_rows=self._limits.rows,
@@ -283,8 +306,8 @@ class Application:
         }
 
 
-def _refused(error: RequestError) -> Answer:
-    return Answer(error.status, encode_refusal(error))
+def _refused(error: RequestError, plain: bool) -> Answer:
+    return Answer(error.status, encode_refusal(error, plain=plain))
 
 
 def _broken(request_id: str) -> RequestError:
@@ -309,7 +332,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m mlnb.service.app", description=main.__doc__)
     parser.add_argument("act", nargs="?", choices=["serve"], help="what SageMaker says to an image; there is no other")
     parser.add_argument("--host", default=os.environ.get("MLNB_HOST", "127.0.0.1"))
-    parser.add_argument("--port", type=int, default=int(os.environ.get("PORT", "3000")))
+    parser.add_argument(
+        "--port", type=int, default=int(os.environ.get("AIP_HTTP_PORT") or os.environ.get("PORT", "3000"))
+    )
     parser.add_argument("--fd", type=int, help="an inherited listening socket, instead of host and port")
     parser.add_argument("--with-parent", action="store_true", help="end when the process that started this one ends")
     chosen = parser.parse_args(arguments)

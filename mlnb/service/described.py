@@ -2,8 +2,8 @@
 
 ``GET /openapi.json`` describes the version behind the default alias. ``GET /v2``, ``/v2/health/live``,
 ``/v2/health/ready``, ``/v2/models/<model>``, ``/v2/models/<model>/versions/<number>`` and either with ``/ready`` are
-those of the Open Inference Protocol v2 (https://github.com/kserve/open-inference-protocol); predictions are asked at
-``/predict``, and ``/v2`` names no extension.
+those of the Open Inference Protocol v2 (https://github.com/kserve/open-inference-protocol). ``GET /v1/models`` and
+``/v1/models/<model>`` are KServe's and TensorFlow Serving's at once.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ def describe(path: str, routing: Routing, *, ready: bool) -> dict[str, object]:
     if path == "/openapi.json":
         version = _live(routing)
         return openapi(routing.model, str(version.number), sorted(routing.aliases), version.scorer.signature)
+    if path.startswith("/v1/"):
+        return _first_version(path, routing, ready=ready)
     match path.strip("/").split("/")[1:]:
         case []:
-            return {"name": "mlnb", "version": "2", "extensions": []}
+            return {"name": "mlnb", "version": "2", "extensions": ["binary_tensor_data"]}
         case ["health", "live"]:
             return {"live": True}
         case ["health", _]:
@@ -38,6 +40,20 @@ def describe(path: str, routing: Routing, *, ready: bool) -> dict[str, object]:
             served = sorted({str(one.number) for one in routing.aliases.values()}, key=int)
             return inference_metadata(model, served, version.scorer.exporter, version.scorer.signature)
     raise _unknown(path)
+
+
+def _first_version(path: str, routing: Routing, *, ready: bool) -> dict[str, object]:
+    _, _, *named = path.strip("/").split("/")
+    if not named:
+        return {"models": [routing.model]}
+    model, *rest = named
+    number = rest[1] if rest[:1] == ["versions"] else ""
+    alias = rest[1] if rest[:1] == ["labels"] else routing.alias_of(model, number)
+    asked = routing.version_of(alias)[1] if rest else None
+    served = {version.number for version in routing.aliases.values()} if asked is None else {asked.number}
+    status = {"error_code": "OK", "error_message": ""}
+    states = [{"version": str(one), "state": "AVAILABLE", "status": status} for one in sorted(served)]
+    return {"name": model, "ready": _sure(ready), "model_version_status": states}
 
 
 def _version(routing: Routing, model: str, number: str) -> LoadedVersion:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter, time_ns
 
 from mlnb.errors import ModelError, RequestError, SignatureError
 from mlnb.model.answers import Scores
+from mlnb.service.forms import Form, Instances, Invocations, OwnForm, Score, Written, media_type
 from mlnb.service.log import BODY_CHARACTERS, Ids, Record
-from mlnb.service.protocols import Row, encode, parse_predict
+from mlnb.service.protocols import Route, Row, encode
 from mlnb.service.router import LoadedVersion, Routing
+from mlnb.service.tensors import Tensors
+
+_OWN = OwnForm()
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,22 +23,46 @@ class Predicted:
 
     Attributes
     ----------
-    body : bytes
-        ``{"predictions", "probabilities", "scores", "ids", "version"}``: probabilities only of a model that gives them,
-        scores only of a ranker, whose predictions are the ordered items. `mlnb.model.answers.Scores` says more.
+    written : Written
+        In the form of the request; our own is ``{"predictions", "probabilities", "scores", "ids", "version"}``:
+        probabilities only of a model that gives them, scores only of a ranker, whose predictions are the ordered items.
+        `mlnb.model.answers.Scores` says more.
     records : list of Record
         One for each row.
     version : str
         The version that answered.
     """
 
-    body: bytes
+    written: Written
     records: list[Record]
     version: str
 
 
+def form_of(route: Route, headers: Sequence[tuple[bytes, bytes]]) -> Form:
+    """Return the form of a request: that of its route, as its headers say.
+
+    Raises
+    ------
+    RequestError
+        400 for an ``Inference-Header-Content-Length`` that is no number.
+    """
+    if not route.form:
+        return _OWN
+    known = dict(headers)
+    if route.form == "instances":
+        return Instances()
+    if route.form == "score":
+        return Score()
+    if route.form == "invocations":
+        return Invocations(media_type(known, b"content-type"), media_type(known, b"accept"))
+    text = known.get(b"inference-header-content-length", b"")
+    if text and not text.isdigit():
+        raise RequestError("Inference-Header-Content-Length is no number.", "Leave it away or correct it.", status=400)
+    return Tensors(int(text) if text else None, route.model)
+
+
 def predict(
-    body: bytes, routing: Routing, alias: str, *, request_id: str, arrived: float, max_rows: int, ids: Ids
+    body: bytes, routing: Routing, alias: str, form: Form, *, request_id: str, arrived: float, max_rows: int, ids: Ids
 ) -> Predicted:
     """Answer one request.
 
@@ -45,6 +74,8 @@ def predict(
         What was live when the body had arrived.
     alias : str
         The alias that was asked; "" for the default.
+    form : Form
+        How the body is read and the answer written.
     request_id : str
         Goes into each record.
     arrived : float
@@ -60,17 +91,12 @@ def predict(
         Why nothing is answered.
     """
     chosen, version = routing.version_of(alias)
-    request = parse_predict(body, max_rows)
+    signature = version.scorer.signature
+    request = form.read(body, signature, max_rows)
     rows = request.rows
     scores = _scores(version, rows)
     names = ids.take(len(rows))
-    answer: dict[str, object] = {"predictions": scores.predictions}
-    if scores.probabilities is not None:
-        answer["probabilities"] = scores.probabilities
-    if scores.scores is not None:
-        answer["scores"] = scores.scores
-    answer["ids"] = names
-    answer["version"] = version.ref
+    written = form.write(scores, names, version.ref, signature)
     now = time_ns()
     latency_ms = (perf_counter() - arrived) * 1000
     probabilities = scores.probabilities if scores.scores is None else scores.scores  # a ranker has no probabilities
@@ -92,7 +118,7 @@ def predict(
         )
         for at, row in enumerate(rows)
     ]
-    return Predicted(encode(answer), records, version.ref)
+    return Predicted(written, records, version.ref)
 
 
 def refusal(

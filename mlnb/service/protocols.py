@@ -1,10 +1,11 @@
-"""HTTP bodies become requests, answers and refusals become HTTP bodies: our own JSON protocol.
+"""Paths become routes; HTTP bodies become requests, answers and refusals become HTTP bodies: our own JSON protocol.
 
 ``POST /predict`` and ``POST /aliases/<alias>/predict`` take ``{"rows": [{...}, ...]}`` or
 ``{"columns": [...], "data": [[...], ...]}``, either with ``"timestamps": [...]``, the time at which each row happened.
 ``POST /labels`` takes ``{"labels": {id: value}}``. ``GET /openapi.json`` and ``GET /v2...`` (`mlnb.service.described`)
-say what there is to ask. ``/invocations`` and ``/ping`` are ``/predict`` and ``/readyz``, as SageMaker calls them. A
-refusal is ``{"error": {"problem", "remedy", "faults"}}``.
+say what there is to ask. ``/invocations``, ``/v1/models/<model>:predict``, ``/v2/models/<model>/infer`` and ``/score``
+answer in the forms of other servers (`mlnb.service.forms`, `mlnb.service.tensors`); so do the routes that Vertex AI
+names. A refusal is ``{"error": {"problem", "remedy", "faults"}}``; of those forms, ``{"error": "..."}``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import TypeAlias
 
 import msgspec
@@ -27,7 +29,11 @@ FAULTS_SHOWN = 20
 _ID = re.compile(r"[0-9a-f]{24}")
 _REQUEST_ID = re.compile(rb"[\x20-\x7e]{1,128}")
 _ALIAS_ROUTE = re.compile(r"/aliases/([^/]*)/predict")
-_MODEL_ROUTE = re.compile(r"/v2/models/[^/]+(/versions/[^/]+)?(/ready)?")
+_MODEL_ROUTE = re.compile(r"/v2/models/[^/]+(/versions/[^/]+)?(/ready)?|/v1/models/[^/:]+(/(versions|labels)/[^/:]+)?")
+_FOREIGN_ROUTE = re.compile(
+    r"/v2/models/(?P<model>[^/]+)(/versions/(?P<number>[^/]+))?/infer"
+    r"|/v1/models/(?P<model1>[^/:]+)(/versions/(?P<number1>[^/:]+)|/labels/(?P<alias>[^/:]+))?:predict"
+)
 _FORMS = 'Send {"rows": [{"column": value, ...}, ...]} or {"columns": [...], "data": [[...], ...]}.'
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -51,12 +57,31 @@ class PredictRequest:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What a path means: `name` as counted in the metrics, the alias that it asks for ("" is the default), itself."""
+    """What a path means.
+
+    Attributes
+    ----------
+    name : str
+        As it is counted in the metrics.
+    alias : str
+        That it asks for; "" is the default.
+    method : str
+        ``GET`` (and ``HEAD``) or ``POST``.
+    path : str
+        Itself, where it asks for a description.
+    form : str
+        ``invocations``, ``instances``, ``score`` or ``tensors``; "" is our own.
+    model, number : str
+        That it names; "" where it names none.
+    """
 
     name: str
     alias: str
     method: str
     path: str = ""
+    form: str = ""
+    model: str = ""
+    number: str = ""
 
 
 _ROUTES = {
@@ -65,14 +90,19 @@ _ROUTES = {
     "/explain": Route("/explain", "", "POST"),
     "/healthz": Route("/healthz", "", "GET"),
     "/readyz": Route("/readyz", "", "GET"),
-    "/invocations": Route("/predict", "", "POST"),  # SageMaker's names
+    "/invocations": Route("/invocations", "", "POST", form="invocations"),  # MLflow's and SageMaker's
     "/ping": Route("/readyz", "", "GET"),
+    "/health": Route("/readyz", "", "GET"),  # MLflow's
+    "/score": Route("/score", "", "POST", form="score"),  # Azure ML's
     "/metrics": Route("/metrics", "", "GET"),
-    **{path: Route(path, "", "GET", path) for path in ("/openapi.json", "/v2", "/v2/health/live", "/v2/health/ready")},
+    **{
+        path: Route(path, "", "GET", path)
+        for path in ("/openapi.json", "/v1/models", "/v2", "/v2/health/live", "/v2/health/ready")
+    },
 }
 
 
-def route_of(method: str, path: str) -> Route:
+def route_of(method: str, path: str, further: Mapping[str, Route] = MappingProxyType({})) -> Route:
     """Return the route of a request.
 
     Raises
@@ -80,23 +110,34 @@ def route_of(method: str, path: str) -> Route:
     RequestError
         404 for an unknown path, 405 for another method than the route's.
     """
-    route = _ROUTES.get(path)
-    if route is None:
-        match = _ALIAS_ROUTE.fullmatch(path)
-        if match is None and _MODEL_ROUTE.fullmatch(path):
-            route = Route("/v2/models/{model}", "", "GET", path)
-        elif match is None:
-            raise RequestError(
-                f"There is nothing at {path[:200]}.",
-                "Known paths: /predict, /aliases/<alias>/predict, /explain, /labels, /healthz, /readyz, /metrics, "
-                "/openapi.json, /v2/models/<model>.",
-                status=404,
-            )
-        else:
-            route = Route("/aliases/{alias}/predict", match[1], "POST")
+    route = further.get(path) or _ROUTES.get(path) or _route_by_form(path)
     if method != route.method and not (method == "HEAD" and route.method == "GET"):
         raise RequestError(f"{route.name} does not take {method[:20]}.", f"Use {route.method}.", status=405)
     return route
+
+
+def named_routes(predict: str, health: str) -> dict[str, Route]:
+    """Return the routes whose paths Vertex AI chooses; "" is none."""
+    routes = {predict: Route("/vertex", "", "POST", form="instances"), health: Route("/readyz", "", "GET")}
+    return {path: route for path, route in routes.items() if path}
+
+
+def _route_by_form(path: str) -> Route:
+    if match := _ALIAS_ROUTE.fullmatch(path):
+        return Route("/aliases/{alias}/predict", match[1], "POST")
+    if match := _FOREIGN_ROUTE.fullmatch(path):
+        if match["model"] is not None:
+            return Route("/v2/models/{model}/infer", "", "POST", "", "tensors", match["model"], match["number"] or "")
+        alias, number = match["alias"] or "", match["number1"] or ""
+        return Route("/v1/models/{model}:predict", alias, "POST", "", "instances", match["model1"], number)
+    if _MODEL_ROUTE.fullmatch(path):
+        return Route("/".join(path.split("/", 3)[:3]) + "/{model}", "", "GET", path)
+    raise RequestError(
+        f"There is nothing at {path[:200]}.",
+        "Known paths: /predict, /aliases/<alias>/predict, /explain, /labels, /invocations, /score, "
+        "/v1/models/<model>:predict, /v2/models/<model>/infer, /healthz, /readyz, /metrics, /openapi.json.",
+        status=404,
+    )
 
 
 def parse_predict(body: bytes, max_rows: int) -> PredictRequest:
@@ -108,18 +149,18 @@ def parse_predict(body: bytes, max_rows: int) -> PredictRequest:
         400 where the body is not JSON or not of the form, 413 for more than `max_rows` rows, 422 for timestamps that
         are no times.
     """
-    document = _document(body, _FORMS)
+    document = document_of(body, _FORMS)
     strange = sorted(document.keys() - {"rows", "columns", "data", "timestamps"})
     if strange:
-        raise _malformed("The body has keys that mean nothing here.", [f"unknown key {key!r}" for key in strange])
+        raise malformed("The body has keys that mean nothing here.", [f"unknown key {key!r}" for key in strange])
     if "rows" in document:
         if "columns" in document or "data" in document:
-            raise _malformed('The body has both "rows" and "columns" with "data".', [])
+            raise malformed('The body has both "rows" and "columns" with "data".', [])
         rows = _rows(document["rows"], max_rows)
     elif "columns" in document and "data" in document:
         rows = _split_rows(document["columns"], document["data"], max_rows)
     else:
-        raise _malformed("The body has no rows.", [f"keys found: {', '.join(sorted(document)) or 'none'}"])
+        raise malformed("The body has no rows.", [f"keys found: {', '.join(sorted(document)) or 'none'}"])
     timestamps = document.get("timestamps")
     return PredictRequest(rows, None if timestamps is None else _event_times(timestamps, len(rows)))
 
@@ -134,7 +175,7 @@ def parse_labels(body: bytes, max_labels: int) -> dict[str, str]:
         have or a label that is not a string, number or boolean.
     """
     form = 'Send {"labels": {"<prediction id>": value, ...}}.'
-    document = _document(body, form)
+    document = document_of(body, form)
     labels = document.get("labels")
     if not isinstance(labels, dict) or len(document) != 1:
         raise RequestError('The body is not an object with just "labels".', form, status=400)
@@ -169,16 +210,25 @@ def encode(value: object) -> bytes:
     return _encode(value)
 
 
-def encode_refusal(error: RequestError) -> bytes:
-    """Return the body of a refused request."""
+def encode_refusal(error: RequestError, *, plain: bool = False) -> bytes:
+    """Return the body of a refused request; `plain` where the caller's protocol knows just one text."""
+    if plain:
+        return _encode({"error": " ".join([error.problem, *(f"{fault}." for fault in error.faults), error.remedy])})
     return _encode({"error": {"problem": error.problem, "remedy": error.remedy, "faults": error.faults}})
 
 
-def _document(body: bytes, form: str) -> dict[str, Json]:
+def parse_document(body: bytes, form: str) -> Json:
+    """Return JSON; raise RequestError, 400, where it is none, with `form` as the remedy."""
     try:
-        document = _decode(body)
+        document: Json = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RequestError("The body is not JSON.", form, status=400, faults=[str(error)]) from error
+    return document
+
+
+def document_of(body: bytes, form: str = _FORMS) -> dict[str, Json]:
+    """Return a JSON object; raise RequestError, 400, where it is none, with `form` as the remedy."""
+    document = parse_document(body, form)
     if not isinstance(document, dict):
         raise RequestError(f"The body is {_kind(document)}, not an object.", form, status=400)
     return document
@@ -186,26 +236,24 @@ def _document(body: bytes, form: str) -> dict[str, Json]:
 
 def _rows(rows: Json, max_rows: int) -> list[Row]:
     if not isinstance(rows, list):
-        raise _malformed(f'"rows" is {_kind(rows)}, not a list of objects.', [])
-    if len(rows) > max_rows:
-        raise _too_many(len(rows), "rows", max_rows)
+        raise malformed(f'"rows" is {_kind(rows)}, not a list of objects.', [])
+    refuse_many(len(rows), max_rows)
     faults = [f"row {at} is {_kind(row)}, not an object" for at, row in enumerate(rows) if not isinstance(row, dict)]
     if faults:
-        raise _malformed("Some rows are not objects.", faults)
+        raise malformed("Some rows are not objects.", faults)
     return rows  # type: ignore[return-value]  # each has just been looked at
 
 
 def _split_rows(columns: Json, data: Json, max_rows: int) -> list[Row]:
     if not isinstance(columns, list) or not all(isinstance(column, str) for column in columns):
-        raise _malformed('"columns" is not a list of names.', [])
+        raise malformed('"columns" is not a list of names.', [])
     names = [column for column in columns if isinstance(column, str)]
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if twice:
-        raise _malformed("Some columns are named twice.", [f"column {name!r}" for name in twice])
+        raise malformed("Some columns are named twice.", [f"column {name!r}" for name in twice])
     if not isinstance(data, list):
-        raise _malformed(f'"data" is {_kind(data)}, not a list of lists.', [])
-    if len(data) > max_rows:
-        raise _too_many(len(data), "rows", max_rows)
+        raise malformed(f'"data" is {_kind(data)}, not a list of lists.', [])
+    refuse_many(len(data), max_rows)
     rows: list[Row] = []
     faults: list[str] = []
     for at, values in enumerate(data):
@@ -216,13 +264,13 @@ def _split_rows(columns: Json, data: Json, max_rows: int) -> list[Row]:
         else:
             rows.append(dict(zip(names, values, strict=True)))
     if faults:
-        raise _malformed('Some rows of "data" do not fit "columns".', faults)
+        raise malformed('Some rows of "data" do not fit "columns".', faults)
     return rows
 
 
 def _event_times(timestamps: Json, count: int) -> list[int]:
     if not isinstance(timestamps, list) or len(timestamps) != count:
-        raise _malformed(f'"timestamps" is not a list of {count} times, one for each row.', [])
+        raise malformed(f'"timestamps" is not a list of {count} times, one for each row.', [])
     times: list[int] = []
     faults: list[str] = []
     for at, text in enumerate(timestamps):
@@ -244,8 +292,15 @@ def _event_times(timestamps: Json, count: int) -> list[int]:
     return times
 
 
-def _malformed(problem: str, faults: Sequence[str]) -> RequestError:
+def malformed(problem: str, faults: Sequence[str]) -> RequestError:
+    """Return the refusal of a body that is not of the form."""
     return RequestError(problem, _FORMS, status=400, faults=faults[:FAULTS_SHOWN])
+
+
+def refuse_many(rows: int, limit: int) -> None:
+    """Raise RequestError, 413, for more rows than one request may have."""
+    if rows > limit:
+        raise _too_many(rows, "rows", limit)
 
 
 def _too_many(found: int, things: str, limit: int) -> RequestError:

@@ -93,6 +93,28 @@ class Routing:
             f"{self.model} has no alias {alias[:64]!r}.", f"Use /predict or a live alias: {known}.", status=404
         )
 
+    def alias_of(self, model: str, number: str) -> str:
+        """Return an alias behind which a version stands that was asked for by name; "" where no number was asked for.
+
+        Raises
+        ------
+        RequestError
+            404 where it is not served.
+        """
+        if model not in ("", self.model):
+            raise RequestError(
+                f"There is no model {model[:100]!r} here.", f"This service has {self.model}.", status=404
+            )
+        if not number:
+            return ""
+        for alias, version in self.aliases.items():
+            if str(version.number) == number:
+                return alias
+        known = ", ".join(sorted({str(version.number) for version in self.aliases.values()}))
+        raise RequestError(
+            f"{self.model} has no version {number[:20]!r} here.", f"Served are: {known or 'none'}.", status=404
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:

@@ -105,7 +105,7 @@ def test_the_service_describes_itself_and_keeps_to_it(ask: Ask) -> None:
 
 
 def test_the_open_inference_protocols_metadata_are_answered(ask: Ask) -> None:
-    assert ask("/v2") == (200, {"name": "mlnb", "version": "2", "extensions": []})
+    assert ask("/v2") == (200, {"name": "mlnb", "version": "2", "extensions": ["binary_tensor_data"]})
     assert ask("/v2/health/live") == (200, {"live": True})
     assert ask("/v2/health/ready") == (200, {"ready": True})
     assert ask("/v2/models/delays/ready") == (200, {"name": "delays", "ready": True})

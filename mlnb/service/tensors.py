@@ -1,0 +1,245 @@
+"""Tensors of the Open Inference Protocol become rows, and answers become tensors: JSON, and the binary extension.
+
+A request names one tensor for each column, with the rows along its first axis; or one tensor of any name, shape
+``[rows, columns]``, holds all columns in the model's order. NaN in a binary tensor is a missing value. The ids of the
+predictions are in the answer's parameter ``prediction_ids``.
+
+Sources: Open Inference Protocol v2, "Inference" (https://github.com/kserve/open-inference-protocol); Triton Inference
+Server, "Binary Tensor Data Extension".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mlnb.errors import RequestError
+from mlnb.model.answers import Scores
+from mlnb.model.metadata import DATATYPES
+from mlnb.model.signature import Signature
+from mlnb.service.forms import IDS_TOLD, Written, fitted, placed
+from mlnb.service.protocols import FAULTS_SHOWN, Json, PredictRequest, Row, document_of, encode, refuse_many
+
+_NUMPY: Mapping[str, str] = {
+    "BOOL": "?",
+    **{f"{kind}INT{8 * size}": f"<{'u' if kind else 'i'}{size}" for kind in ("", "U") for size in (1, 2, 4, 8)},
+    "FP16": "<f2",
+    "FP32": "<f4",
+    "FP64": "<f8",
+}
+_BINARY = b"application/octet-stream"
+_REMEDY = "GET /v2/models/<model> describes the tensors; the Open Inference Protocol v2 describes the body."
+
+
+class Tensors:
+    """The form of one ``infer`` request.
+
+    Parameters
+    ----------
+    json_bytes : int or None
+        The header ``Inference-Header-Content-Length``: bytes of JSON before the binary tensors; None where all is JSON.
+    model, number : str
+        What the answer is to name.
+    """
+
+    def __init__(self, json_bytes: int | None, model: str) -> None:
+        self._json_bytes = json_bytes
+        self._model = model
+        self._id: Json = None
+        self._wanted: Sequence[str] = ()
+        self._binary: Mapping[str, bool] = {}
+        self._all_binary = False
+
+    def read(self, body: bytes, signature: Signature, max_rows: int) -> PredictRequest:
+        """Return the rows."""
+        head = body if self._json_bytes is None else body[: self._json_bytes]
+        if self._json_bytes is not None and self._json_bytes > len(body):
+            raise _bad("Inference-Header-Content-Length is larger than the body.")
+        document = document_of(head)
+        self._take_wishes(document)
+        tensors = _read_tensors(document.get("inputs"), memoryview(body)[len(head) :], max_rows)
+        return PredictRequest(_rows(tensors, signature), None)
+
+    def write(self, scores: Scores, ids: Sequence[str], version: str, signature: Signature) -> Written:
+        """Return the wanted outputs."""
+        given: dict[str, tuple[str, list[Any]]] = {
+            "predictions": (DATATYPES[signature.output or "string"], scores.predictions)
+        }
+        if scores.probabilities is not None:
+            given["probabilities"] = ("FP64", scores.probabilities)
+        if scores.scores is not None:
+            given["scores"] = ("FP64", scores.scores)
+        unknown = [name for name in self._wanted if name not in given]
+        if unknown:
+            raise _bad(f"The model gives no output {unknown[0]!r}.", [f"outputs: {', '.join(given)}"])
+        outputs, blobs = list[dict[str, object]](), list[bytes]()
+        for name in self._wanted or given:
+            datatype, values = given[name]
+            output: dict[str, object] = {"name": name, "datatype": datatype, "shape": _shape(name, values)}
+            flat = _flat(values)
+            if self._binary.get(name, self._all_binary):
+                blobs.append(_to_bytes(flat, datatype))
+                output["parameters"] = {"binary_data_size": len(blobs[-1])}
+            else:
+                output["data"] = flat
+            outputs.append(output)
+        answer: dict[str, object] = {"model_name": self._model, "model_version": version.rpartition("/")[2]}
+        if self._id is not None:
+            answer["id"] = self._id
+        if len(ids) <= IDS_TOLD:
+            answer["parameters"] = {"prediction_ids": ",".join(ids)}
+        head = encode({**answer, "outputs": outputs})
+        if not blobs:
+            return Written(head)
+        length = (b"inference-header-content-length", str(len(head)).encode())
+        return Written(b"".join([head, *blobs]), _BINARY, (length,))
+
+    def _take_wishes(self, document: Mapping[str, Json]) -> None:
+        self._id = document.get("id")
+        parameters, outputs = document.get("parameters"), document.get("outputs") or []
+        self._all_binary = isinstance(parameters, dict) and parameters.get("binary_data_output") is True
+        if not isinstance(outputs, list):
+            raise _bad('"outputs" is not a list.')
+        wanted, binary = list[str](), dict[str, bool]()
+        for output in outputs:
+            name = output.get("name") if isinstance(output, dict) else None
+            if not isinstance(output, dict) or not isinstance(name, str):
+                raise _bad('An entry of "outputs" has no name.')
+            wanted.append(name)
+            own = output.get("parameters")
+            if isinstance(own, dict) and "binary_data" in own:
+                binary[name] = own["binary_data"] is True
+        self._wanted, self._binary = wanted, binary
+
+
+def _read_tensors(value: Json, binary: memoryview, max_rows: int) -> dict[str, list[Json]]:
+    """Return each tensor's rows."""
+    if not isinstance(value, list) or not value:
+        raise _bad('"inputs" is not a list of tensors.')
+    found: dict[str, list[Json]] = {}
+    at = 0
+    for tensor in value:
+        if not isinstance(tensor, dict) or not isinstance(tensor.get("name"), str):
+            raise _bad("A tensor has no name.")
+        name, shape, datatype = str(tensor["name"]), tensor.get("shape"), str(tensor.get("datatype"))
+        if name in found:
+            raise _bad(f"The tensor {name!r} comes twice.")
+        if not isinstance(shape, list) or not shape or not all(type(one) is int and one >= 0 for one in shape):
+            raise _bad(f"The tensor {name!r} has no shape with the rows along its first axis.")
+        sizes = [one for one in shape if isinstance(one, int)]
+        refuse_many(sizes[0], max_rows)
+        parameters = tensor.get("parameters")
+        size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
+        if size is None:
+            flat = _leaves(tensor.get("data"), name)
+        elif type(size) is int and 0 <= size <= len(binary) - at:
+            flat = _from_bytes(binary[at : at + size], datatype, name)
+            at += size
+        else:
+            raise _bad(f"The tensor {name!r} claims more binary data than there is.")
+        if len(flat) != math.prod(sizes):
+            raise _bad(f"The tensor {name!r} has {len(flat)} values for shape {sizes}.")
+        found[name] = _in_rows(flat, sizes)
+    if at != len(binary):
+        raise _bad(f"{len(binary) - at} bytes of binary data belong to no tensor.")
+    counts = {len(rows) for rows in found.values()}
+    if len(counts) > 1:
+        raise _bad("The tensors do not have equally many rows.", [f"{n!r}: {len(r)}" for n, r in found.items()])
+    return found
+
+
+def _rows(tensors: Mapping[str, list[Json]], signature: Signature) -> list[Row]:
+    columns = {column.name: column for column in signature.inputs}
+    if len(tensors) == 1 and not columns.keys() & tensors.keys():
+        (name, wide), *_ = tensors.items()
+        uneven = next((one for one in wide if not isinstance(one, list) or len(one) != len(columns)), None)
+        if uneven is not None or not wide:
+            raise _bad(f"The tensor {name!r} is neither a column nor has {len(columns)} values in each row.")
+        return [placed(one, signature) for one in wide if isinstance(one, list)]
+    given = {
+        name: [_single(one, columns[name].many) for one in rows] if name in columns else rows
+        for name, rows in tensors.items()
+    }
+    fit = {name: [fitted(x, columns[name]) for x in one] if name in columns else one for name, one in given.items()}
+    return [dict(zip(fit, values, strict=True)) for values in zip(*fit.values(), strict=True)]
+
+
+def _single(value: Json, many: bool) -> Json:
+    """Return the one value of a row with shape ``[1]``, as clients send columns; lists of list columns stay."""
+    return value[0] if isinstance(value, list) and len(value) == 1 and not many else value
+
+
+def _in_rows(flat: list[Json], shape: Sequence[int]) -> list[Json]:
+    if len(shape) == 1:
+        return flat
+    width = math.prod(shape[1:])
+    rows = [flat[at * width : (at + 1) * width] for at in range(shape[0])]
+    return [_in_rows(row, shape[1:]) for row in rows]
+
+
+def _leaves(data: Json, name: str) -> list[Json]:
+    if not isinstance(data, list):
+        raise _bad(f"The tensor {name!r} has no data.")
+    if not any(isinstance(one, list) for one in data):
+        return data
+    return [leaf for one in data for leaf in (_leaves(one, name) if isinstance(one, list) else [one])]
+
+
+def _from_bytes(blob: memoryview, datatype: str, name: str) -> list[Json]:
+    if datatype == "BYTES":
+        return _texts(blob, name)
+    if datatype not in _NUMPY:
+        raise _bad(f"The tensor {name!r} has datatype {datatype[:20]!r}.", [f"known: {', '.join(_NUMPY)}, BYTES"])
+    kind = np.dtype(_NUMPY[datatype])
+    if len(blob) % kind.itemsize:
+        raise _bad(f"The binary data of tensor {name!r} are not whole values of {datatype}.")
+    values: list[Json] = np.frombuffer(blob, kind).tolist()
+    return [None if one != one else one for one in values] if kind.kind == "f" else values  # NaN
+
+
+def _texts(blob: memoryview, name: str) -> list[Json]:
+    texts: list[Json] = []
+    at = 0
+    while at < len(blob):
+        size = int.from_bytes(blob[at : at + 4], "little")
+        if at + 4 + size > len(blob):
+            raise _bad(f"The binary data of tensor {name!r} end within a text.")
+        try:
+            texts.append(bytes(blob[at + 4 : at + 4 + size]).decode())
+        except UnicodeDecodeError as error:
+            raise _bad(f"A text of tensor {name!r} is not UTF-8.") from error
+        at += 4 + size
+    return texts
+
+
+def _to_bytes(flat: list[Any], datatype: str) -> bytes:
+    if datatype == "BYTES":
+        texts = [one.encode() if isinstance(one, str) else encode(one) for one in flat]
+        return b"".join(len(one).to_bytes(4, "little") + one for one in texts)
+    return np.array([math.nan if one is None else one for one in flat], _NUMPY[datatype]).tobytes()
+
+
+def _shape(name: str, values: list[Any]) -> list[int]:
+    shape, level = [len(values)], values
+    while level and isinstance(level[0], list):
+        widths = {len(one) for one in level}
+        if len(widths) > 1:
+            raise _bad(
+                f"The output {name!r} has rows of different lengths, which no tensor holds.", ["Ask row by row."]
+            )
+        shape.append(widths.pop())
+        level = [leaf for one in level for leaf in one]
+    return shape
+
+
+def _flat(values: list[Any]) -> list[Any]:
+    while values and isinstance(values[0], list):
+        values = [leaf for one in values for leaf in one]
+    return values
+
+
+def _bad(problem: str, faults: Sequence[str] = ()) -> RequestError:
+    return RequestError(problem, _REMEDY, status=400, faults=list(faults)[:FAULTS_SHOWN])
