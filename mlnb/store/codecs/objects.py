@@ -8,11 +8,13 @@ Estimators of scikit-learn are among them: skops would cost every run 2.5 s of i
 gives some random states back changed.
 
 What the notebook defines is pickled by value, and by name as well: in a kernel whose setup has defined that name
-already, the setup's own class is used, so that ``isinstance`` means the same in every stage.
+already, the setup's own class is used, so that ``isinstance`` means the same in every stage. Equal values have equal
+pickles: the random number by which cloudpickle knows a class again is replaced by a digest of the class.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
 from collections.abc import Mapping
@@ -23,6 +25,7 @@ from typing import Any
 
 import cloudpickle
 from cloudpickle import Pickler
+from cloudpickle import cloudpickle as _tracker
 
 from mlnb.store.hashed import HashedFile
 from mlnb.store.mapped import open_private
@@ -81,11 +84,40 @@ def prefer_definitions(namespace: Mapping[str, object] | None) -> None:
 
 class _Pickler(Pickler):  # type: ignore[misc]  # cloudpickle has no types
     def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, type) and obj.__module__ == "__main__":
+            _know_by_digest(obj)
         if isinstance(obj, (type, FunctionType)) and obj.__module__ == "__main__" and obj.__qualname__.isidentifier():
             stream = io.BytesIO()
             Pickler(stream, protocol=5).dump(obj)
             return _definition, (obj.__qualname__, isinstance(obj, type), stream.getvalue())
         return super().reducer_override(obj)
+
+
+def _know_by_digest(cls: type) -> None:
+    """Let cloudpickle know a class, and those that it refers to, by what they are, unless it knows them already.
+
+    A class that equals another one of this process, as after a cell has run twice, keeps its random number: the two
+    must not be taken for each other.
+    """
+    numbers, classes = _tracker._DYNAMIC_CLASS_TRACKER_BY_CLASS, _tracker._DYNAMIC_CLASS_TRACKER_BY_ID
+    if cls in numbers:
+        return
+    before = set(classes)
+    stream = io.BytesIO()
+    Pickler(stream, protocol=5).dump(cls)
+    content = stream.getvalue()
+    made = sorted(set(classes) - before, key=lambda number: content.find(number.encode()))
+    for number in made:
+        content = content.replace(number.encode(), b"0" * len(number))
+    digest = hashlib.sha256(content)
+    with _tracker._DYNAMIC_CLASS_TRACKER_LOCK:
+        for number in made:
+            digest.update(b"1")
+            known = digest.hexdigest()[: len(number)]
+            owner = classes.get(number)
+            if owner is not None and known not in classes:
+                del classes[number]
+                numbers[owner], classes[known] = known, owner
 
 
 def _definition(name: str, is_class: bool, pickled: bytes) -> object:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import collections
 import math
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -332,3 +334,44 @@ def test_canonical_codecs_are_asked_before_those_that_execute_code() -> None:
     assert order == ["evaluation", "arrow", "json", "npy", "polars", "tree", "pickle"]
     assert [codec.name for codec in codecs() if codec.executes_code] == ["pickle"]
     assert [codec.name for codec in codecs() if not codec.canonical] == ["pickle"]
+
+
+CLASSES = """
+import sys
+from pathlib import Path
+from mlnb.store.codec import decode, encode
+from mlnb.store.files import FileStore
+SOURCE = '''
+from enum import Enum
+class Taste(Enum):
+    SWEET = 1
+class Base:
+    taste = Taste.SWEET
+class Shop(Base):
+    class Shelf:
+        items = ("tea", "rum")
+    def predict(self, rows):
+        return [self.Shelf.items[0] for _ in rows], Taste
+'''
+exec(SOURCE)
+first = Shop()
+exec(SOURCE)
+second = [Shop(), Shop.Shelf()]
+store = FileStore(Path(sys.argv[1]))
+kept = [encode("a", first, store, "sha256:k"), encode("b", second, store, "sha256:k"), encode("c", first, store, "sha256:k")]
+back = [decode(one, store) for one in kept]
+assert [type(back[0]), type(back[2])] == [type(first)] * 2, back
+assert (type(back[1][0]), type(back[1][1])) == (Shop, Shop.Shelf) and Shop is not type(first)
+print(kept[0].digest, kept[2].digest)
+"""
+
+
+def test_a_notebooks_class_has_the_same_bytes_in_every_process(store: FileStore, tmp_path: Path) -> None:
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", CLASSES, str(tmp_path / str(number))], capture_output=True, text=True, check=True
+        ).stdout
+        for number in range(3)
+    }
+    assert len(told) == 1
+    assert told.pop().count("sha256:") == 2
