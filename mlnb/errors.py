@@ -139,6 +139,13 @@ class NewerFormatError(StateError):
         self.found = found
         self.known = known
 
+    @staticmethod
+    def check(source: str, found: int, known: int, remedy: str = "Upgrade mlnb.") -> None:
+        """Raise where `source`, a file or what it holds, was written in a format above the one that is known."""
+        if found > known:
+            problem = f"{source} has format {found}, this mlnb knows {known} at the most."
+            raise NewerFormatError(problem, remedy, path=source, found=found, known=known)
+
 
 class StorageError(StateError):
     """The disk is full, read-only, or not ours to write."""

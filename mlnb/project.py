@@ -250,17 +250,19 @@ class Project:
         ModelError, GateError, ServiceError
             See `mlnb.ship.ship`.
         """
+        from mlnb.service.bento import builder_for
         from mlnb.ship import check_done, chosen, ship
 
         deploys = chosen(self.plan(notebook), name)
         if force and not reason:
             raise UsageError("Deploying by force needs a reason.", "Say why, for the audit log: --reason TEXT.")
-        record = self.run(notebook, assignments, file, options=options, notify=notify)
-        check_done(record)
-        yard = self._yard(notify)
-        return tuple(
-            ship(deploy, record, yard, to=to, port=port or 0, force=reason if force else "") for deploy in deploys
-        )
+        with builder_for(self.state) as builder:
+            told = builder.following(notify or _silent)
+            record = self.run(notebook, assignments, file, options=options, notify=told)
+            check_done(record)
+            yard = self._yard(notify)
+            why = reason if force else ""
+            return tuple(ship(deploy, record, yard, builder, to=to, port=port or 0, force=why) for deploy in deploys)
 
     def promote(self, ref: str, alias: str, *, reason: str = "", force: bool = False) -> Promotion:
         """Move an alias to a version through the gates of its mark; the running service follows.

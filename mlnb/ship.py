@@ -29,7 +29,7 @@ from mlnb.registry.registry import Registry
 from mlnb.registry.version import Draft, Lineage, Promotion, Version
 from mlnb.run.record import RunRecord
 from mlnb.run.values import artifact_of, evaluations, every_number, numbers
-from mlnb.service.bento import Bento, build_bento, builder_for
+from mlnb.service.bento import Bento, build_bento
 from mlnb.service.builder import Builder
 from mlnb.service.integration import EVIDENCE, rehearse
 from mlnb.service.package_tests import run_package_tests
@@ -181,7 +181,9 @@ def check_done(record: RunRecord) -> None:
         raise RunError(f"The run {record.id} ended {record.state}.", f"See mlnb runs show {record.id}.")
 
 
-def ship(deploy: Deploy, record: RunRecord, yard: Yard, *, to: str = "", port: int = 0, force: str = "") -> Shipment:
+def ship(
+    deploy: Deploy, record: RunRecord, yard: Yard, builder: Builder, *, to: str = "", port: int = 0, force: str = ""
+) -> Shipment:
     """Make one ``%%deploy`` of a finished run true.
 
     Parameters
@@ -192,6 +194,8 @@ def ship(deploy: Deploy, record: RunRecord, yard: Yard, *, to: str = "", port: i
         The run whose values are shipped.
     yard : Yard
         Where to.
+    builder : Builder
+        What builds the Bento, from `mlnb.service.bento.builder_for`.
     to : str
         The alias, where not the mark's own.
     port : int
@@ -209,11 +213,10 @@ def ship(deploy: Deploy, record: RunRecord, yard: Yard, *, to: str = "", port: i
         If the Bento cannot be built, or answers differently from the pipeline.
     """
     alias = to or deploy.to
-    with builder_for(yard.state) as builder:
-        version, registered = _register(deploy, record, yard, builder)
-        with _step(yard, version.model, "package") as say:
-            bento = _package(version, alias, yard, builder)
-            say(bento.tag)
+    version, registered = _register(deploy, record, yard, builder)
+    with _step(yard, version.model, "package") as say:
+        bento = _package(version, alias, yard, builder)
+        say(bento.tag)
     evidence, measured = _evidence(deploy.model, version, bento, record, yard)
     callers = callers_of(yard.registry, version, alias)
     evidence |= _gated(deploy, record, yard, {CHANGES: len(callers.broken)})

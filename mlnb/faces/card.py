@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PLOTLY = "application/vnd.plotly.v1+json"
 _MARKUP = re.compile(r"[\\`*<|]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|(?<=\])[(\[:]|~(?=~)|&(?=#?\w+;)")
+_INTERVAL = re.compile(r"\[(-?[\d.e+-]+), (-?[\d.e+-]+)\]")
 _SCHEMES = ("http:", "https:", "mailto:")
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _STYLE = """
@@ -66,13 +67,12 @@ def card_of(project: Project, ref: str) -> Card:
     from mlnb.registry import card
     from mlnb.ship import judged
 
-    version = project.models.get(ref)
-    return card.card_of(version, judged(version, project.audit), project.models, project.state.files, project.audit)
+    version, audit = project.models.get(ref), project.audit
+    return card.card_of(version, judged(version, audit), project.models, project.state.files, audit)
 
 
-def answer_card(asked: Asked, ref: str, html: Path | None, head: bool) -> int:
-    """Print a version's card, and write it as a page where that is asked for."""
-    card = card_of(asked.project(), ref)
+def answer_card(asked: Asked, card: Card, html: Path | None, head: bool) -> int:
+    """Print a card, and write it as a page where that is asked for."""
     if html is not None:
         write_out(html, page(card))
         return asked.answer(card, lambda _: [f"The card of {card.ref} is in {html}."])
@@ -248,12 +248,17 @@ def _html(block: Block) -> str:
 def _html_table(table: Table) -> str:
     def cells(row: tuple[str, ...], tag: str) -> str:
         right = dict.fromkeys(table.numbers, ' class="right"')
-        return "".join(f"<{tag}{right.get(at, '')}>{escape(cell)}</{tag}>" for at, cell in enumerate(row))
+        return "".join(f"<{tag}{right.get(at, '')}>{_unbroken(escape(cell))}</{tag}>" for at, cell in enumerate(row))
 
     caption = f"<caption>{escape(table.caption)}</caption>" if table.caption else ""
     body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in table.rows)
     head = f"<thead><tr>{cells(table.heads, 'th')}</tr></thead>"
     return f'<div class="scroll"><table>{caption}{head}<tbody>{body}</tbody></table></div>'
+
+
+def _unbroken(cell: str) -> str:
+    """Keep the ends of an interval on one line."""
+    return _INTERVAL.sub(r"[\1,&#160;\2]", cell)
 
 
 def _text(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mlnb.run.difference import Change, RunDifference
     from mlnb.run.verify import Check, Verification
 
+_RESULTS = {"cached": "done"}  # from the cache or executed, the result is the same
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _DIGEST = re.compile(r"sha256:([0-9a-f]{12})[0-9a-f]{52}")
 
@@ -35,12 +36,15 @@ def difference_lines(difference: RunDifference) -> Iterator[str]:
     if difference.stages:
         yield "stages:"
     for stage in difference.stages:
-        became = f"{stage.before or 'not there'} -> {stage.after or 'not there'}"
-        because = f" ({', '.join(stage.because)} differ)" if stage.because else ""
-        yield f"  {stage.stage}: {became}{because}"
-    if difference.outputs:
+        because = f"other {', '.join(stage.because)}" if stage.because else ""
+        states = [_RESULTS.get(state, state or "not there") for state in (stage.before, stage.after)]
+        became = " -> ".join(states) if states[0] != states[1] or not because else ""
+        yield f"  {stage.stage}: {'; '.join(part for part in (became, because) if part)}"
+    told = {one.name for one in difference.metrics}
+    outputs = [one for one in difference.outputs if not {one.name, f"{one.stage}.{one.name}"} & told]
+    if outputs:
         yield "outputs:"
-    yield from (f"  {one.stage}.{one.name}: {one.how}" for one in difference.outputs)
+    yield from (f"  {one.stage}.{one.name}: {one.how}" for one in outputs)
     for code in difference.code:
         yield f"code of {code.stage}:"
         yield from (f"  {line}" for line in code.diff)
@@ -104,7 +108,15 @@ def _not_compared(checks: Iterable[Check]) -> Iterator[str]:
     reasons: dict[str, list[str]] = {}
     for check in checks:
         reasons.setdefault(check.reason, []).append(check.name)
-    yield from (f"- not compared, {reason}: {', '.join(names)}" for reason, names in reasons.items())
+    yield from (f"- not compared, {reason}: {_listed(names)}" for reason, names in reasons.items())
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return ``cells 2, 3, 7`` for what are cells alone."""
+    cells = [name.removeprefix("cell ") for name in names]
+    if len(names) == 1 or any(not cell.isdigit() for cell in cells):
+        return ", ".join(names)
+    return f"cells {', '.join(cells)}"
 
 
 def _clean(text: str) -> str:

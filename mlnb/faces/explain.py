@@ -60,17 +60,32 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """The explanation of a version, which part of its answers is shown, and the names of rows that were asked for."""
+    """The explanation of a version.
+
+    Attributes
+    ----------
+    ref : str
+    explanation : Explanation
+    output : int
+        Which part of its answers is shown.
+    names : tuple of str
+        Those of rows that were asked for.
+    chances : bool
+        Whether the parts of an answer are probabilities of classes.
+    """
 
     ref: str
     explanation: Explanation
     output: int
     names: tuple[str, ...] = ()
+    chances: bool = False
 
     @property
     def unit(self) -> str:
         """What the shares are shares of."""
         name = self.explanation.outputs[self.output]
+        if self.chances:
+            return f"probability of {name}"
         return "prediction" if name == "prediction" else f"answer {name}"
 
     def to_json(self) -> dict[str, object]:
@@ -110,7 +125,7 @@ def explained(project: Project, ref: str, wanted: Wanted) -> Explained:
         )
     output = found.outputs.index(wanted.output) if wanted.output else 0
     names = tuple(_names(wanted.row, len(found.answers)))
-    return Explained(version.ref, found, output, names)
+    return Explained(version.ref, found, output, names, scorer.signature.probabilities)
 
 
 def lines(told: Explained) -> Iterator[str]:
@@ -118,14 +133,14 @@ def lines(told: Explained) -> Iterator[str]:
     found, at = told.explanation, told.output
     yield f"{told.ref}, {told.unit}: {found.sentence()}"
     if not told.names:
-        yield from table(("column", "mean share, plus or minus"), found.ranking(at))
+        yield from table(("column", "mean absolute SHAP value"), found.ranking(at))
         return
     for row in range(len(found.answers)):
         yield ""
         yield f"{told.names[row]}: {found.answers[row, at]:.6g}, on average {found.base[row, at]:.6g}"
         order = np.argsort(-np.abs(found.values[row, :, at]), kind="stable")
         yield from table(
-            ("column", "value", "share", "standard error"),
+            ("column", "value", "SHAP value", "standard error"),
             [
                 (name := found.columns[place], _text(found.inputs[name][row]), *_share(found, row, place, at))
                 for place in order.tolist()
@@ -140,10 +155,13 @@ def drawings(told: Explained) -> list[Drawing]:
         return [_waterfall(told, row) for row in range(len(found.answers))]
     ranked = found.ranking(at)[:_DRAWN]
     bars = [Bar(name, size) for name, size in ranked]
-    title, unit = f"{told.ref}: what moves the {told.unit}", "mean absolute share"
+    title, unit = f"{told.ref}: what moves the {told.unit}", f"mean absolute SHAP value (part of the {told.unit})"
     places = {name: place for place, name in enumerate(found.columns)}
     swarms = [_swarm(found, name, places[name], at) for name, _ in ranked]
-    spread, said = f"{told.ref}: share of each row (blue: low value, red: high)", f"share in the {told.unit}"
+    coloured = any(height == height for one in swarms for height in one.heights)
+    rows = f"{told.ref}: SHAP values of {len(found.answers):,} rows"
+    spread = f"{rows} (the column's value: blue is low, red is high)" if coloured else rows
+    said = f"SHAP value (part of the {told.unit})"
     return [
         Drawing(title, bars_svg(bars, title, unit), bars_figure(bars, title, unit)),
         Drawing(spread, swarm_svg(swarms, spread, said), swarm_figure(swarms, spread, said)),

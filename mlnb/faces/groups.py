@@ -170,12 +170,14 @@ def models_lineage(asked: Asked, ref: str) -> int:
 @click.argument("ref", shell_complete=refs)
 @click.option("--html", type=_FILE, metavar="FILE", help="Write a page that opens without a network.")
 @click.option("--markdown", "head", is_flag=True, help="Markdown with the head that the Hugging Face Hub reads.")
+@click.option("--shap", is_flag=True, help="With SHAP values, for which the package is asked about its sample now.")
 @click.pass_obj
-def models_card(asked: Asked, ref: str, html: Path | None, head: bool) -> int:
+def models_card(asked: Asked, ref: str, html: Path | None, head: bool, shap: bool) -> int:
     """Show a version's model card: what it is for, how good it is and for whom, what it was made of."""
     from mlnb.faces.card import answer_card
+    from mlnb.faces.card_shares import card_for
 
-    return answer_card(asked, ref, html, head)
+    return answer_card(asked, card_for(asked.project(), ref, shap=shap), html, head)
 
 
 @models.command("smaller")

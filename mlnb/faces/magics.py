@@ -26,7 +26,7 @@ from mlnb.notebook.suffixes import NOTEBOOKS
 ON_NOTEBOOK = ("plan", "annotate", "run", "test", "tune", "deploy")
 FOLLOWED = ("run", "test", "tune", "deploy", "verify")
 CELL_MAGICS = ("stage", "setup", "test", "deploy")
-_BARE = {"--json", "-q", "--quiet", "--svg", "--html", "--markdown"}
+_BARE = {"--json", "-q", "--quiet", "--svg", "--html", "--markdown", "--why"}
 
 
 def _without_traceback(magic: Callable[..., None]) -> Callable[..., None]:

@@ -56,8 +56,9 @@ def show_model(words: Sequence[str]) -> None:
     project = _project(given["project"], None)
     if words[0] == "card":
         from mlnb.faces import card
+        from mlnb.faces.card_shares import card_for
 
-        card.show(card.card_of(project, given["ref"]))
+        card.show(card_for(project, given["ref"], shap=given["shap"]))
         return
     from mlnb.faces import explain
 

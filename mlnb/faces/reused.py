@@ -38,4 +38,4 @@ def reused(words: Sequence[str], notify: Callable[[Mapping[str, object]], None])
         given["file"],
         notify=lambda event: notify(event_json(event)),  # type: ignore[arg-type]  # a run's own events
     )
-    return "\n".join(view.run_lines(record)) if record is not None else None
+    return "\n".join(view.run_lines(record, stages=False)) if record is not None else None

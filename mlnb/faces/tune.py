@@ -131,7 +131,7 @@ def _lines(found: Tuning, changed: dict[int, tuple[str, str]], *, written: bool)
         return
     values = ", ".join(f"{name}={value}" for name, value in best.values.items())
     yield f"Best {found.objective} {best.score:.6g} with {values} (trial {best.number}, run {best.run})."
-    if found.importance:
+    if len(found.importance) > 1:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in found.importance.items())
         yield f"What moved {found.objective}: {shares} of its variance (fANOVA)."
     for number, (before, after) in changed.items():

@@ -93,6 +93,7 @@ class LiveTuning:
         self._feed = picture.feed
         self._objective = objective
         self.figure = go.FigureWidget(picture.figure(names, logarithmic, objective, direction))
+        self.figure._config = {**self.figure._config, "responsive": True, "displayModeBar": False}
         self._trials: dict[int, Mapping[str, object]] = {}
         self._best: object = None
         display(self.figure)

@@ -244,4 +244,8 @@ def _tell_run(asked: Asked, record: RunRecord, project: Project, junitxml: Path 
         from mlnb.run.values import numbers
 
         write_out(Path(summary), markdown(record, numbers(record, project.state.files)), append=True)
-    return asked.answer(record, view.run_lines, code=0 if record.state == "done" else 1)
+    return asked.answer(
+        record,
+        lambda told: view.run_lines(told, stages=not asked.events),  # whoever follows the events has seen the stages
+        code=0 if record.state == "done" else 1,
+    )

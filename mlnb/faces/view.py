@@ -48,12 +48,13 @@ class Listed:
         return cls(versions, {ref: tuple(names) for ref, names in pointing.items()})
 
 
-def run_lines(record: RunRecord) -> Iterator[str]:
-    """Yield a run's stages and tests, where it failed, and what it was made of."""
+def run_lines(record: RunRecord, *, stages: bool = True) -> Iterator[str]:
+    """Yield a run's stages (unless a board shows them) and tests, where it failed, and what it was made of."""
     yield f"{record.notebook}: run {record.id} {record.state} in {seconds_text(record.seconds)}"
     if record.resumed:
         yield f"goes on from {record.resumed}"
-    yield from table(("", "stage", "state", "time"), [_stage_row(stage) for stage in record.stages])
+    if stages:
+        yield from table(("", "stage", "state", "time"), [_stage_row(stage) for stage in record.stages])
     for stage in record.stages:
         for case in stage.cases:
             sign = SIGNS["done" if case.state == "passed" else "failed"]
@@ -75,7 +76,10 @@ def runs_lines(records: Sequence[RunRecord]) -> Iterator[str]:
     if not records:
         yield "No runs yet. Try: mlnb run NOTEBOOK."
         return
-    rows = [(one.id, one.notebook, one.state, seconds_text(one.seconds), one.started_at) for one in records]
+    rows = [
+        (one.id, one.notebook, one.state, seconds_text(one.seconds), moment(datetime.fromisoformat(one.started_at)))
+        for one in records
+    ]
     yield from table(("run", "notebook", "state", "time", "started"), rows)
 
 
@@ -166,6 +170,8 @@ def service_lines(deployments: Sequence[Deployment]) -> Iterator[str]:
 
 def report_lines(report: Report) -> Iterator[str]:
     """Yield a drift report: its summary, its findings, the features ranked, volume and latency."""
+    from mlnb.monitor.several import by_output
+
     yield report.summary()
     yield from (f"- {finding.sentence}" for finding in report.findings)
     rows = [
@@ -188,6 +194,7 @@ def report_lines(report: Report) -> Iterator[str]:
     )
     if report.overall.rows:
         yield f"labelled {report.overall.rows:,}: {metrics_text(report.overall.metrics)}"
+        yield from by_output(report.overall)
 
 
 def audit_lines(rows: Sequence[AuditRow]) -> Iterator[str]:

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from mlnb.model.scorer import Scores
     from mlnb.model.signature import Signature
 
+_NAMED = ("multilabel", "multioutput", "forecaster", "transformer")
 Floats: TypeAlias = npt.NDArray[np.float64]
+
+
+def explained(signature: Signature) -> bool:
+    """Say whether the answers are a fixed list of numbers, which can be shared out among the columns."""
+    return signature.task in ("classifier", "regressor", *_NAMED)
 
 
 def answer_names(signature: Signature) -> tuple[str, ...]:
@@ -37,7 +43,7 @@ def answer_names(signature: Signature) -> tuple[str, ...]:
             return tuple(str(one) for one in shown)
         case "regressor":
             return ("prediction",)
-        case "multilabel" | "multioutput" | "forecaster" | "transformer":
+        case task if task in _NAMED:
             return tuple(one.name for one in signature.outputs)
         case _:
             raise ModelError(

@@ -5,6 +5,7 @@ Carried into the service: the standard library, numpy, `mlnb.model.kinds` and `m
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -65,6 +66,41 @@ class Scores:
         parts = (self.predictions, self.probabilities, self.scores)
         predictions, probabilities, scores = (None if part is None else [part[at] for at in rows] for part in parts)
         return Scores(predictions or [], probabilities, scores)
+
+
+class Network:
+    """A module of PyTorch as an estimator: its own copy, on the CPU and in evaluation, which answers with numbers.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Takes one tensor of float32, shape (rows, columns); of several results the first counts.
+    """
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+
+    def __repr__(self) -> str:
+        """Tell the module."""
+        return repr(self.module)
+
+    def predict(self, rows: object) -> Values:
+        """Return the module's numbers, of shape (rows,) or (rows, outputs)."""
+        import torch
+
+        with torch.inference_mode():
+            made = self.module(torch.from_numpy(np.array(rows, dtype=np.float32)))
+            return (made[0] if isinstance(made, tuple) else made).numpy()  # type: ignore[no-any-return]
+
+
+def as_estimator(value: Any) -> Any:
+    """Return a module of PyTorch as a `Network`, and everything else as it is; PyTorch is not imported for it."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(value, torch.nn.Module) or hasattr(value, "predict"):
+        return value
+    from copy import deepcopy
+
+    return Network(deepcopy(value).to("cpu").eval())
 
 
 def ask(estimator: Any, rows: object, probabilities: bool) -> Scores:

@@ -28,6 +28,25 @@ _UNDEFINED = 0.1
 _NORMAL = NormalDist()
 
 
+class OneEach:
+    """What a sample says of units that are told apart, each of which is one thing."""
+
+    @property
+    def units(self) -> int:
+        """Count the units."""
+        raise NotImplementedError
+
+    @property
+    def rows(self) -> int:
+        """Return the number of units: each is one."""
+        return self.units
+
+    @property
+    def sizes(self) -> None:
+        """Return None: each unit is told apart."""
+        return None
+
+
 class Sample(Protocol):
     """Units (rows, queries, series), and their metrics.
 

@@ -82,14 +82,7 @@ class CardFacts:
         """
         try:
             found = int(cast(int, mapping["format"]))
-            if found > FORMAT:
-                raise NewerFormatError(
-                    f"{FILE} has format {found}, this mlnb knows {FORMAT} at the most.",
-                    "Upgrade mlnb.",
-                    path=FILE,
-                    found=found,
-                    known=FORMAT,
-                )
+            NewerFormatError.check(FILE, found, FORMAT)
             return cls(
                 model=str(mapping["model"]),
                 sample=str(mapping["sample"]),

@@ -88,8 +88,10 @@ def _numbers(expected: Any, got: Any, *, relative: bool) -> Floats:
     return np.asarray(apart.max(axis=1, initial=0), dtype=np.float64)
 
 
-def _level(chances: Sequence[Sequence[Any]] | None) -> list[list[Any]]:
+def _level(chances: Sequence[Sequence[Any]] | None) -> Sequence[Sequence[Any]]:
     """Return the chances of each row side by side, also where each output has its own."""
+    if chances and not any(isinstance(one, list) for one in chances[0]):
+        return chances
     level: list[list[Any]] = []
     for row in chances or []:
         flat: list[Any] = []

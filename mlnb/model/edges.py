@@ -7,6 +7,8 @@ signature would not let a caller send. The kinds:
 - ``unseen category``: a text that the sample does not have, an empty one, another case; and the known categories;
 - ``extremes``: the sample's smallest and largest number, both by one and by ten ranges further out, zero, both truths;
 - ``thresholds``: numbers at which a fitted tree changes its mind (`mlnb.model.thresholds`), and their neighbours;
+- ``last digits``: the same where a step before the trees is no plain arithmetic, so that its last digit decides, which
+  no two libraries compute alike; told, not judged: the judged thresholds are then those beyond the last digits;
 - ``far``: 1e30, 1e300 and the limits of whole numbers; told, not judged, because no model is made for them;
 - ``empty batch``: no rows at all.
 
@@ -17,8 +19,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,9 +30,16 @@ from mlnb.model.hooks import USER_FAULTS
 from mlnb.model.inference import Specimen
 from mlnb.model.kinds import Column, Values
 from mlnb.model.scorer import EstimatorRuntime
-from mlnb.model.thresholds import threshold_rows
+from mlnb.model.thresholds import find_thresholds
 
 FAR = "far"
+LAST_DIGITS = "last digits"
+#: Kinds that are told and not judged, and what is told of them.
+TOLD: Mapping[str, str] = {
+    FAR: "told, not judged",
+    LAST_DIGITS: "told, not judged: the last digit of a step before the trees decides",
+}
+_TOGETHER = ("missing", "unseen category", "extremes", "thresholds", LAST_DIGITS)
 _COLUMNS = 60
 _CATEGORIES = 20
 _REFUSALS = 4
@@ -52,7 +61,7 @@ class Edge:
     expected : Scores
         The estimator's answers.
     note : str
-        For which rows it has none, and why; empty where it has all.
+        For which rows it has none, or which could not be made, and why; empty where it has all.
     """
 
     kind: str
@@ -66,21 +75,29 @@ def make_edges(estimator: Any, specimen: Specimen) -> tuple[Edge, ...]:
     columns = specimen.signature.features or specimen.signature.inputs
     runtime = EstimatorRuntime(estimator, specimen.signature)
     source = _Source(specimen.features, columns)
-    kinds: list[tuple[str, Callable[[], list[tuple[str, Rows]]]]] = [
-        ("missing", lambda: list(_missing(source))),
-        ("unseen category", lambda: list(_unseen(source))),
-        ("extremes", lambda: list(_extremes(source))),
-        ("thresholds", lambda: threshold_rows(estimator, specimen)),
-        (FAR, lambda: list(_far(source))),
-        ("empty batch", lambda: [("", source.rows([]))]),
-    ]
     made = []
     with quiet():
-        for kind, make in kinds:
-            groups = make()
+        cuts = find_thresholds(estimator, specimen)
+        kinds: list[tuple[str, list[tuple[str, Rows]], str]] = [
+            ("missing", list(_missing(source)), ""),
+            ("unseen category", list(_unseen(source)), ""),
+            ("extremes", list(_extremes(source)), ""),
+            ("thresholds", cuts.rows, cuts.note),
+            (LAST_DIGITS, cuts.close, ""),
+            (FAR, list(_far(source)), ""),
+            ("empty batch", [("", source.rows([]))], ""),
+        ]
+        asked = _asked_together(runtime, {kind: groups for kind, groups, _ in kinds if groups and kind in _TOGETHER})
+        for kind, groups, note in kinds:
             if groups:
-                made.append(_asked(runtime, kind, groups))
+                made.append(_noted(asked.get(kind) or _asked(runtime, kind, groups), note))
+            elif note:
+                made.append(Edge(kind, source.rows([]), Scores([]), note))
     return tuple(made)
+
+
+def _noted(edge: Edge, note: str) -> Edge:
+    return replace(edge, note="; ".join(one for one in (edge.note, note) if one))
 
 
 def quiet() -> warnings.catch_warnings[None]:
@@ -218,6 +235,22 @@ def _within(column: Column, value: float) -> float:
         return min(max(value, -largest), largest)
     limits = np.iinfo(column.dtype)
     return min(max(round(value), limits.min, -(2**53)), limits.max, 2**53)
+
+
+def _asked_together(runtime: EstimatorRuntime, kinds: Mapping[str, Sequence[tuple[str, Rows]]]) -> dict[str, Edge]:
+    """Ask for the rows of several kinds at once: each call of a pipeline costs more than rows; empty if it raises."""
+    wholes = {kind: stack([rows for _, rows in groups]) for kind, groups in kinds.items()}
+    try:
+        scores = runtime.score(stack(list(wholes.values()))) if wholes else Scores([])
+    except faults():
+        return {}
+    made: dict[str, Edge] = {}
+    end = 0
+    for kind, whole in wholes.items():
+        count = len(next(iter(whole.values())))
+        made[kind] = Edge(kind, whole, scores.take(range(end, end + count)))
+        end += count
+    return made
 
 
 def _asked(runtime: EstimatorRuntime, kind: str, groups: Sequence[tuple[str, Rows]]) -> Edge:

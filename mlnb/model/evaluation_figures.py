@@ -15,12 +15,13 @@ INK, BLUE, GREY = "#1f2937", "#2563eb", "#cbd5e1"
 _COLOURS = (BLUE, "#f97316", "#059669", "#9333ea", "#dc2626", "#0891b2", "#ca8a04", "#db2777", "#4b5563", "#65a30d")
 _FONT = "system-ui, -apple-system, Segoe UI, Roboto, DejaVu Sans, sans-serif"
 _WIDE, _HIGH, _LEFT, _TOP, _BOTTOM = 270, 240, 44, 26, 36
+_PANEL_PX, _GAP_PX, _ABOVE_PX, _BELOW_PX = 230, 96, 34, 52
 _TITLES = {
-    "roc": ("ROC", "false alarms", "hits"),
+    "roc": ("ROC", "false positive rate", "true positive rate"),
     "precision_recall": ("Precision and recall", "recall", "precision"),
-    "calibration": ("Calibration", "said", "seen"),
+    "calibration": ("Calibration", "predicted", "observed"),
     "residuals": ("Residuals", "truth - answer", "rows"),
-    "qq": ("Residuals and the normal distribution", "normal", "residuals, sd"),
+    "qq": ("Residuals and the normal distribution", "normal quantile", "residual / sd"),
     "binned": ("Truth by answer", "mean answer", "mean truth"),
     "cut_off": ("nDCG by cut-off", "k", "nDCG"),
 }
@@ -56,6 +57,8 @@ class Panel:
         Whether the line x = y is drawn.
     table : Confusion, optional
         Drawn instead of lines, each row as shares of its own.
+    ticks : tuple of str
+        What stands below x = 0, 1, 2 and so on; empty where the numbers say it themselves.
     """
 
     title: str
@@ -66,6 +69,7 @@ class Panel:
     square: bool = False
     diagonal: bool = False
     table: Confusion | None = None
+    ticks: tuple[str, ...] = ()
 
 
 def panels(evaluation: Evaluation) -> tuple[Panel, ...]:
@@ -85,14 +89,15 @@ def plotly_figure(evaluation: Evaluation) -> dict[str, object]:
     shown = panels(evaluation)
     columns = 2 if len(shown) == 4 else min(3, max(len(shown), 1))
     rows = math.ceil(len(shown) / columns)
+    inside = rows * _PANEL_PX + (rows - 1) * _GAP_PX
     data: list[object] = []
     layout: dict[str, object] = {
         "template": "none",
         "font": {"family": _FONT, "size": 12, "color": INK},
         "paper_bgcolor": "#ffffff",
         "plot_bgcolor": "#ffffff",
-        "height": 60 + 300 * rows,
-        "margin": {"l": 60, "r": 20, "t": 40, "b": 50},
+        "height": _ABOVE_PX + inside + _BELOW_PX,
+        "margin": {"l": 60, "r": 20, "t": _ABOVE_PX, "b": _BELOW_PX},
         "showlegend": False,
         "annotations": [],
     }
@@ -100,9 +105,9 @@ def plotly_figure(evaluation: Evaluation) -> dict[str, object]:
     for number, panel in enumerate(shown):
         end = "" if not number else str(number + 1)
         column, row = number % columns, number // columns
-        left, top = column / columns, 1 - row / rows
+        left, top = column / columns, 1 - row * (_PANEL_PX + _GAP_PX) / inside
         across = [left + (0.03 if column else 0), left + 1 / columns - 0.05]
-        up = [top - 1 / rows + (0.14 if rows > 1 else 0.02), top - 0.06]
+        up = [max(0.0, top - _PANEL_PX / inside), top]
         data += _traces(panel, f"x{end}", f"y{end}")
         layout |= _axes(panel, end, across, up)
         titles.append(
@@ -136,17 +141,21 @@ def _by_horizon(ahead: Sequence[Slice]) -> Panel:
     names = [one.name for one in ahead[0].metrics]
     name = next((name for name in ("mase", "mae", "pinball") if name in names), names[0])
     rows = [next((one for one in part.metrics if one.name == name), None) for part in ahead]
-    x = tuple(_number(part.value, place) for place, part in enumerate(ahead))
+    steps = tuple(part.value for part in ahead)
+    ranges = not all(_is_number(step) for step in steps)
+    x = tuple(float(place if ranges else step) for place, step in enumerate(steps))
     ends = [(one.value, one.low, one.high) if one else (math.nan,) * 3 for one in rows]
     values, low, high = (tuple(end[place] for end in ends) for place in range(3))
-    return Panel(f"{name} by horizon", "steps ahead", name, (Line(name, x, values, low, high, marks=True),))
+    line = Line(name, x, values, low, high, marks=True)
+    return Panel(f"{name} by horizon", "steps ahead", name, (line,), ticks=steps if ranges else ())
 
 
-def _number(text: str, otherwise: int) -> float:
+def _is_number(text: str) -> bool:
     try:
-        return float(text)
+        float(text)
     except ValueError:
-        return float(otherwise)
+        return False
+    return True
 
 
 def _traces(panel: Panel, x: str, y: str) -> Iterator[dict[str, object]]:
@@ -198,6 +207,8 @@ def _axes(panel: Panel, end: str, across: Sequence[float], up: Sequence[float]) 
     y: dict[str, object] = {**grid, "domain": list(up), "anchor": f"x{end}", "title": {"text": panel.up}}
     if panel.square:
         x["range"], y["range"] = [0, 1], [0, 1.02]
+    if panel.ticks:
+        x |= {"tickvals": list(range(len(panel.ticks))), "ticktext": [escape(one, quote=False) for one in panel.ticks]}
     if panel.table is not None:
         x |= {"type": "category", "showgrid": False}
         y |= {"type": "category", "autorange": "reversed", "showgrid": False}
@@ -246,7 +257,8 @@ def _plot(panel: Panel) -> str:
         up = _HIGH - _BOTTOM - (y - low) / (high - low) * (_HIGH - _TOP - _BOTTOM)
         return round(across, 1), round(up, 1)
 
-    parts = [_frame(left, right, low, high)]
+    names = (panel.ticks[0], panel.ticks[-1]) if panel.ticks else (f"{left:.3g}", f"{right:.3g}")
+    parts = [_frame(names, low, high)]
     if panel.diagonal:
         start, end = max(left, low), min(right, high)
         if end > start:
@@ -272,18 +284,18 @@ def _plot(panel: Panel) -> str:
     return "".join(parts)
 
 
-def _frame(left: float, right: float, low: float, high: float) -> str:
+def _frame(across: tuple[str, str], low: float, high: float) -> str:
     bottom = _HIGH - _BOTTOM
     edge = f'<path d="M{_LEFT} {_TOP}V{bottom}H{_WIDE}" fill="none" stroke="{GREY}"/>'
     ends = (
-        (_LEFT, bottom + 13, "start", left),
-        (_WIDE, bottom + 13, "end", right),
-        (_LEFT - 4, bottom, "end", low),
-        (_LEFT - 4, _TOP + 8, "end", high),
+        (_LEFT, bottom + 13, "start", across[0]),
+        (_WIDE, bottom + 13, "end", across[1]),
+        (_LEFT - 4, bottom, "end", f"{low:.3g}"),
+        (_LEFT - 4, _TOP + 8, "end", f"{high:.3g}"),
     )
     return edge + "".join(
-        f'<text x="{x}" y="{y}" text-anchor="{anchor}" fill="#64748b">{value:.3g}</text>'
-        for x, y, anchor, value in ends
+        f'<text x="{x}" y="{y}" text-anchor="{anchor}" fill="#64748b">{escape(text)}</text>'
+        for x, y, anchor, text in ends
     )
 
 

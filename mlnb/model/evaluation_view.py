@@ -17,6 +17,7 @@ _TOLD = 5
 _SAID = 3
 _FONT = "font:13px system-ui,'DejaVu Sans',sans-serif;color:#1f2937;background:#fff"
 _CELL = "text-align:left;padding:2px 14px 2px 0;background:#fff;color:#1f2937;border-bottom:1px solid #eef1f5"
+_CELL += ";white-space:nowrap"
 _ARROWS = {"higher": "↑", "lower": "↓"}
 _GREY = "color:#64748b"
 
@@ -123,7 +124,7 @@ def _slice_table(column: str, parts: Sequence[Slice]) -> str:
 def _cell(metric: Metric | None) -> str:
     if metric is None:
         return "-"
-    interval = "" if math.isnan(metric.low) else f' <span style="{_GREY}">{_interval(metric)}</span>'
+    interval = "" if math.isnan(metric.low) else f'<br/><span style="{_GREY}">{_interval(metric)}</span>'
     return f"{_shown(metric.value)}{interval}"
 
 

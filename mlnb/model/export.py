@@ -22,12 +22,14 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mlnb.errors import ModelError, ParityError
+from mlnb.model.answers import as_estimator
 from mlnb.model.choice import Choice, Refusal
 from mlnb.model.damage import damages
 from mlnb.model.edges import faults
@@ -37,7 +39,7 @@ from mlnb.model.inference import Specimen, examine
 from mlnb.model.parity import Parity
 from mlnb.model.scorer import FORMAT, file_digest, load_runtime
 from mlnb.model.signature import Signature
-from mlnb.model.trial import Trial
+from mlnb.model.trial import MANY, Trial
 from mlnb.store.disk import make_folder, storing, sync_folder, write_bytes
 
 SAMPLE_ROWS = 1000
@@ -128,28 +130,40 @@ def export_model(
     StorageError
         If the folder cannot be written.
     """
-    compiled = compile_hooks(hooks)
-    specimen = examine(estimator=estimator, sample=sample, hooks=compiled, variable=variable, sample_name=sample_name)
-    make_folder(folder.parent)
-    with storing(folder):
-        if folder.exists():
-            raise FileExistsError(17, "something is there already")
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    estimator = as_estimator(estimator)
+    with _few_threads(sample):
+        compiled = compile_hooks(hooks)
+        specimen = examine(
+            estimator=estimator, sample=sample, hooks=compiled, variable=variable, sample_name=sample_name
+        )
+        make_folder(folder.parent)
         with storing(folder):
-            written = _write_model(estimator, specimen, draft, parity_limit, variable)
-            if compiled is not None:
-                write_bytes(draft / "hooks.py", hooks.encode())
-            _write_rest(specimen, draft)
-            _write_manifest(written, specimen, draft, model, sign)
-            draft.chmod(0o755)
-            draft.rename(folder)
-            sync_folder(folder.parent)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+            if folder.exists():
+                raise FileExistsError(17, "something is there already")
+            draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            with storing(folder):
+                written = _write_model(estimator, specimen, draft, parity_limit, variable)
+                if compiled is not None:
+                    write_bytes(draft / "hooks.py", hooks.encode())
+                _write_rest(specimen, draft)
+                _write_manifest(written, specimen, draft, model, sign)
+                draft.chmod(0o755)
+                draft.rename(folder)
+                sync_folder(folder.parent)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
     files = tuple((path.name, file_digest(path), path.stat().st_size) for path in sorted(folder.iterdir()))
     told = written.reason()
     return Export(written.exporter.name, told, specimen.signature, written.parity, written.choice, files)
+
+
+def _few_threads(sample: object) -> AbstractContextManager[object]:
+    """Return a context in which one thread of OpenMP answers few rows: on a busy machine several wait in vain."""
+    from threadpoolctl import threadpool_limits
+
+    few = isinstance(sample, Sized) and len(sample) <= MANY
+    return threadpool_limits(1, user_api="openmp") if few else nullcontext()
 
 
 def _write_model(estimator: Any, specimen: Specimen, draft: Path, limit: float, variable: str) -> _Written:

@@ -1,4 +1,8 @@
-"""Answers, truth and sensitive columns become metrics by group and their differences, by fairlearn (an extra).
+"""Answers, truth and sensitive columns become metrics by group, with intervals, and their differences.
+
+Each metric is a mean over some of a group's rows; its interval is that of the BCa bootstrap over the group's rows, at
+95 %. With fairlearn (an extra) the metrics are its own, and the differences have the names that fairness has for them;
+without it they are the same numbers, counted here, and the plain differences.
 
 Of two classes the second is the favourable one: the selection rate is the share that is answered so. The difference is
 the largest between any two groups; that of the selection rates is the demographic parity difference, the larger one of
@@ -15,36 +19,61 @@ Agarwal et al., A Reductions Approach to Fair Classification, ICML 2018; fairlea
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from mlnb.errors import UsageError
+from mlnb.model.bootstrap import Floats, Ints, Resampling, exact, intervals
 from mlnb.model.naming import name_of
 
 if TYPE_CHECKING:
     from mlnb.model.scorer import Scores
     from mlnb.model.signature import Signature, Values
 
-HOW_TO_GET = "Fairness by group needs fairlearn: pip install 'mlnb[fairness]', then deploy again."
+HOW_TO_GET = (
+    "The differences that fairness has names for (demographic parity, equalized odds) need fairlearn: "
+    "pip install 'mlnb[fairness]', then deploy again."
+)
 SMALL = 50
+_HOW = Resampling(1_000, 0.95, 0)
 _DISTINCT = 10
 _GROUPS = 20
-Judge: TypeAlias = "Callable[[Values, Values], float]"
+_KINDS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One group's metrics; NaN where one is not defined. `small` is one of fewer than 50 rows."""
+    """One group's metrics; NaN where one is not defined. `small` is one of fewer than 50 rows.
+
+    `intervals` holds the ends of each metric's interval, NaN where none can be given; empty as older versions have it.
+    """
 
     value: str
     rows: int
     small: bool
     metrics: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, object]:
+        """Return it as JSON; NaN is null."""
+        ends = {name: list(_nulls({"low": low, "high": high}).values()) for name, (low, high) in self.intervals.items()}
+        told: dict[str, object] = {"value": self.value, "rows": self.rows, "small": self.small}
+        return {**told, "metrics": _nulls(self.metrics), "intervals": ends}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, object]) -> Group:
+        """Return what `to_json` wrote."""
+        ends = {
+            name: (_float(pair[0]), _float(pair[1]))
+            for name, pair in cast("Mapping[str, list[float | None]]", fields.get("intervals", {})).items()
+        }
+        rows = int(cast(int, fields["rows"]))
+        return cls(str(fields["value"]), rows, fields["small"] is True, _floats(fields["metrics"]), ends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +106,7 @@ class Fairness:
             "column": self.column,
             "favourable": self.favourable,
             "labels": self.labels,
-            "groups": [
-                {"value": one.value, "rows": one.rows, "small": one.small, "metrics": _nulls(one.metrics)}
-                for one in self.groups
-            ],
+            "groups": [one.to_json() for one in self.groups],
             "differences": _nulls(self.differences),
         }
 
@@ -92,10 +118,7 @@ class Fairness:
             str(fields["column"]),
             str(fields["favourable"]),
             str(fields["labels"]),
-            tuple(
-                Group(str(one["value"]), int(cast(int, one["rows"])), one["small"] is True, _floats(one["metrics"]))
-                for one in groups
-            ),
+            tuple(Group.from_json(one) for one in groups),
             _floats(fields["differences"]),
         )
 
@@ -133,29 +156,24 @@ def measure_fairness(
     Raises
     ------
     UsageError
-        If fairlearn is not installed, or the model is neither a classifier nor a regressor.
+        If the model is neither a classifier nor a regressor.
     """
-    if not installed():
-        raise UsageError("fairlearn is not installed.", HOW_TO_GET)
     if signature.task not in ("classifier", "regressor"):
         raise UsageError(
             f"Groups cannot be compared by the answers of a {signature.task}.",
             "Name sensitive columns for classifiers and regressors.",
         )
-    from fairlearn.metrics import MetricFrame
-
     answers = np.asarray(scores.predictions)
-    known = answers if truth is None else np.asarray(truth)
-    judges, favourable = _judges(signature, answers, truth is not None)
+    known = None if truth is None else np.asarray(truth)
+    favourable = signature.classes[1] if signature.task == "classifier" and len(signature.classes) == 2 else None
     if favourable is not None:
-        answers, known = answers == favourable, known == favourable
+        answers, known = answers == favourable, None if known is None else known == favourable
     groups, order = _groups(np.asarray(values))
-    frame = MetricFrame(metrics=judges, y_true=known, y_pred=answers, sensitive_features=groups)
-    by_group = frame.by_group
+    means = _means(signature, answers, known)
     names, counts = np.unique(groups, return_counts=True)
     rows = dict(zip(names.tolist(), counts.tolist(), strict=True))
     found = tuple(
-        Group(name, rows[name], rows[name] < SMALL, {key: float(by_group.loc[name, key]) for key in judges})
+        _group(name, means, groups == name)
         for name in sorted(rows, key=lambda one: (order.index(one) if one in order else len(order), -rows[one], one))
     )
     return Fairness(
@@ -163,23 +181,76 @@ def measure_fairness(
         "" if favourable is None else str(name_of(favourable)),
         labels_from if truth is not None else "",
         found,
-        _differences(found, tuple(judges)),
+        _differences(found, tuple(means)) | (_named(answers, known, groups) if favourable is not None else {}),
     )
 
 
-def _judges(signature: Signature, answers: Values, known: bool) -> tuple[dict[str, Judge], object]:
-    """Return the metrics by name, and the favourable class where there are two."""
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """A metric as a mean over some of the rows: numbers, shape (rows,), and which rows count."""
+
+    numbers: Floats
+    counted: Floats
+
+
+class _Means:
+    """The means of one group, as the bootstrap takes them; equal rows are one unit where there are few kinds."""
+
+    block = 1
+
+    def __init__(self, means: Mapping[str, Mean], chosen: Values) -> None:
+        self.names = tuple(means)
+        table = np.column_stack([part[chosen] for one in means.values() for part in (one.numbers, one.counted)])
+        kinds, counts = np.unique(table, axis=0, return_counts=True)
+        few = len(kinds) <= _KINDS
+        self.rows = len(table)
+        self.sizes: Ints | None = counts if few else None
+        self._table: Floats = kinds if few else table
+        self.units, self.cost = len(self._table), self._table.size
+
+    def values(self, weights: Floats) -> Floats:
+        """Return the means, shape (resamples, metrics)."""
+        above, below = weights @ (self._table[:, ::2] * self._table[:, 1::2]), weights @ self._table[:, 1::2]
+        means: Floats = np.divide(above, below, out=np.full(above.shape, math.nan), where=below > 0)
+        return means
+
+
+def _group(name: str, means: Mapping[str, Mean], chosen: Values) -> Group:
+    sample = _Means(means, chosen)
+    low, high = intervals(sample, _HOW)
+    values = dict(zip(sample.names, exact(sample).tolist(), strict=True))
+    ends = dict(zip(sample.names, zip(low.tolist(), high.tolist(), strict=True), strict=True))
+    return Group(name, sample.rows, sample.rows < SMALL, values, ends)
+
+
+def _means(signature: Signature, answers: Values, known: Values | None) -> dict[str, Mean]:
+    """Return the metrics by name; `answers` and `known` of two classes are whether each is the favourable one."""
+    every = np.ones(len(answers))
     if signature.task == "regressor":
-        numbers: dict[str, Judge] = {"mean_prediction": lambda _, got: float(np.mean(got))}
-        if known:
-            numbers["mean_absolute_error"] = lambda true, got: float(np.mean(np.abs(got - true)))
-            numbers["bias"] = lambda true, got: float(np.mean(got - true))
-        return numbers, None
-    accuracy: dict[str, Judge] = {"accuracy": lambda true, got: float(np.mean(true == got))} if known else {}
+        got = answers.astype(np.float64)
+        numbers = {"mean_prediction": Mean(got, every)}
+        if known is not None:
+            off = got - known.astype(np.float64)
+            numbers |= {"mean_absolute_error": Mean(np.abs(off), every), "bias": Mean(off, every)}
+        return numbers
+    right = {} if known is None else {"accuracy": Mean((known == answers).astype(np.float64), every)}
     if len(signature.classes) != 2:
-        shares = {f"share of {one}": _share_of(one) for one in signature.classes[:_DISTINCT]}
-        return {**accuracy, **shares}, None
-    from fairlearn.metrics import false_positive_rate, selection_rate, true_positive_rate
+        shown = signature.classes[:_DISTINCT]
+        return right | {f"share of {one}": Mean((answers == one).astype(np.float64), every) for one in shown}
+    chosen = answers.astype(np.float64)
+    selected = {"selection_rate": Mean(chosen, every)}
+    if known is None:
+        return selected
+    true = known.astype(np.float64)
+    rates = {"true_positive_rate": Mean(chosen, true), "false_positive_rate": Mean(chosen, 1 - true)}
+    return selected | right | rates
+
+
+def _named(answers: Values, known: Values | None, groups: Values) -> dict[str, float]:
+    """Return fairlearn's differences between the groups in which they are defined, where it is installed."""
+    if not installed():
+        return {}
+    from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, true_positive_rate
 
     def hits(true: Values, got: Values) -> float:
         return float(true_positive_rate(true, got, pos_label=True)) if true.any() else math.nan
@@ -187,27 +258,27 @@ def _judges(signature: Signature, answers: Values, known: bool) -> tuple[dict[st
     def alarms(true: Values, got: Values) -> float:
         return float(false_positive_rate(true, got, pos_label=True)) if not true.all() else math.nan
 
-    judges: dict[str, Judge] = {"selection_rate": lambda true, got: float(selection_rate(true, got, pos_label=True))}
-    if known:
-        judges |= {**accuracy, "true_positive_rate": hits, "false_positive_rate": alarms}
-    return judges, signature.classes[1]
-
-
-def _share_of(label: object) -> Judge:
-    return lambda _, got: float(np.mean(got == label))
+    rates = {"selected": lambda true, got: float(selection_rate(true, got, pos_label=True))}
+    if known is not None:
+        rates |= {"hits": hits, "alarms": alarms}
+    truth = answers if known is None else known
+    by_group = MetricFrame(metrics=rates, y_true=truth, y_pred=answers, sensitive_features=groups).by_group
+    gaps = {name: _gap([float(value) for value in by_group[name]]) for name in rates}
+    found = {"demographic_parity_difference": gaps["selected"]}
+    if known is not None:
+        odds = [gaps[name] for name in ("hits", "alarms") if not math.isnan(gaps[name])]
+        found["equalized_odds_difference"] = max(odds) if odds else math.nan
+    return found
 
 
 def _differences(groups: tuple[Group, ...], names: tuple[str, ...]) -> dict[str, float]:
-    found = {}
-    for name in names:
-        defined = [one.metrics[name] for one in groups if not math.isnan(one.metrics[name])]
-        found[name] = max(defined) - min(defined) if len(defined) > 1 else math.nan
-    if "selection_rate" in found:
-        found["demographic_parity_difference"] = found["selection_rate"]
-    if "true_positive_rate" in found:
-        odds = [found[name] for name in ("true_positive_rate", "false_positive_rate") if not math.isnan(found[name])]
-        found["equalized_odds_difference"] = max(odds) if odds else math.nan
-    return found
+    return {name: _gap([one.metrics[name] for one in groups]) for name in names}
+
+
+def _gap(values: Sequence[float]) -> float:
+    """Return the largest difference between values that are defined; NaN for fewer than two."""
+    defined = [value for value in values if not math.isnan(value)]
+    return max(defined) - min(defined) if len(defined) > 1 else math.nan
 
 
 def _groups(values: Values) -> tuple[Values, list[str]]:
@@ -240,7 +311,8 @@ def _nulls(numbers: Mapping[str, float]) -> dict[str, float | None]:
 
 
 def _floats(mapping: object) -> dict[str, float]:
-    return {
-        name: math.nan if value is None else float(value)
-        for name, value in cast("Mapping[str, float | None]", mapping).items()
-    }
+    return {name: _float(value) for name, value in cast("Mapping[str, float | None]", mapping).items()}
+
+
+def _float(value: float | None) -> float:
+    return math.nan if value is None else float(value)

@@ -96,6 +96,11 @@ class Importance:
         total = sum(max(one.value, 0.0) for one in self.columns)
         return {one.name: max(one.value, 0.0) / total if total else 0.0 for one in self.columns}
 
+    @property
+    def unit(self) -> str:
+        """What the numbers of the columns are."""
+        return _SAID[self.measure].partition(" when ")[0]
+
     def sentence(self) -> str:
         """Say what was measured, and on what."""
         labels = f", against the labels {self.labels}" if self.labels else ""
@@ -135,14 +140,7 @@ class Importance:
         """
         try:
             found = int(cast(int, mapping["format"]))
-            if found > FORMAT:
-                raise NewerFormatError(
-                    f"{FILE} has format {found}, this mlnb knows {FORMAT} at the most.",
-                    "Upgrade mlnb.",
-                    path=FILE,
-                    found=found,
-                    known=FORMAT,
-                )
+            NewerFormatError.check(FILE, found, FORMAT)
             columns = cast("list[Mapping[str, float]]", mapping["columns"])
             score = mapping["score"]
             return cls(

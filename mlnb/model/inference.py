@@ -20,7 +20,7 @@ import pandas as pd
 from sklearn.exceptions import NotFittedError
 
 from mlnb.errors import ModelError
-from mlnb.model.answers import Scores, answer_of, plain_answers, plain_chances, settle
+from mlnb.model.answers import Scores, answer_of, as_estimator, plain_answers, plain_chances, settle
 from mlnb.model.boosters import fitted_names
 from mlnb.model.hooks import USER_FAULTS, Hooks, build_frame, plain
 from mlnb.model.kinds import laid_out, lay_out, lists_of
@@ -77,6 +77,7 @@ def examine(
     ModelError
         If the estimator is no fitted model, or the sample's columns are not those that it was fitted with.
     """
+    estimator = as_estimator(estimator)
     check_estimator(estimator, variable)
     given = as_frame(sample, sample_name)
     inputs = infer_columns(given, sample_name)
@@ -247,7 +248,7 @@ def checked_columns(frame: pd.DataFrame, inputs: Sequence[Column]) -> dict[str, 
 
 def plain_values(frame: pd.DataFrame, inputs: Sequence[Column]) -> dict[str, list[object]]:
     """Return the frame's values by column, each as JSON holds it."""
-    return {column.name: [_value(column, value) for value in frame[column.name].tolist()] for column in inputs}
+    return {column.name: _values(column, frame[column.name]) for column in inputs}
 
 
 def _answer(estimator: Any, rows: object, variable: str, sample_name: str) -> tuple[Any, Scores]:
@@ -268,6 +269,17 @@ def _answer(estimator: Any, rows: object, variable: str, sample_name: str) -> tu
 
 def _has_chances(estimator: Any) -> bool:
     return hasattr(estimator, "predict") and hasattr(estimator, "predict_proba")
+
+
+def _values(column: Column, series: pd.Series) -> list[object]:
+    """Return a column's values; those of numpy's own kinds without looking at each by itself."""
+    values: list[object] = series.tolist()
+    kind = series.dtype.kind if isinstance(series.dtype, np.dtype) else ""
+    if kind in ("b", "i", "u"):
+        return values
+    if kind == "f" and column.dtype.startswith("float"):
+        return [None if value != value else value for value in values] if column.nullable else values
+    return [_value(column, value) for value in values]
 
 
 def _value(column: Column, value: object) -> object:

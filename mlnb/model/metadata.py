@@ -1,6 +1,7 @@
 """A signature becomes what strangers ask a service for: an OpenAPI document and Open Inference Protocol metadata.
 
-Carried into the service: the standard library, `mlnb.model.kinds`, `mlnb.model.schema` and `mlnb.model.signature`.
+Carried into the service: the standard library, `mlnb.model.answer_numbers`, `mlnb.model.kinds`, `mlnb.model.schema` and
+`mlnb.model.signature`.
 
 Sources: OpenAPI Specification 3.1.0; Open Inference Protocol v2, "Server Metadata" and "Model Metadata"
 (https://github.com/kserve/open-inference-protocol). The metadata describe tensors with one axis for the rows, -1 long.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from mlnb.model.answer_numbers import answer_names, explained
 from mlnb.model.kinds import NESTED, TASKS, Column
 from mlnb.model.schema import labels_schema, row_schema
 from mlnb.model.signature import Signature
@@ -56,7 +58,9 @@ def inference_metadata(model: str, versions: Sequence[str], exporter: str, signa
     }
 
 
-def openapi(model: str, version: str, aliases: Sequence[str], signature: Signature) -> dict[str, object]:
+def openapi(
+    model: str, version: str, aliases: Sequence[str], signature: Signature, *, explains: bool = False
+) -> dict[str, object]:
     """Return the OpenAPI document of a model's service.
 
     Parameters
@@ -67,6 +71,8 @@ def openapi(model: str, version: str, aliases: Sequence[str], signature: Signatu
         Those that can be asked by name.
     signature : Signature
         Of that version.
+    explains : bool
+        Whether the service answers ``/explain``; models whose answers are no fixed list of numbers never do.
     """
     rows: dict[str, object] = {"type": "array", "minItems": 1, "items": _ROW}
     moment: dict[str, object] = {"type": "string", "format": "date-time"}
@@ -81,6 +87,12 @@ def openapi(model: str, version: str, aliases: Sequence[str], signature: Signatu
     predict: dict[str, object] = _operation(f"Answer each row with {TASKS[signature.task]}.", "Answer", "Predict")
     by_default: dict[str, object] = {"operationId": "predict", **predict}
     by_alias: dict[str, object] = {"operationId": "predict_alias", **predict}
+    explain: dict[str, object] = {}
+    shares: dict[str, object] = {}
+    if explains and explained(signature):
+        told = _operation("Share out each answer among the columns.", "Explanations", "Predict")
+        explain = {"/explain": {"post": {"operationId": "explain", **told}}}
+        shares = {"Explanations": _explanations(signature)}
     label: dict[str, object] = {"operationId": "label", **_operation("Tell what came true.", "Accepted", "Labels")}
     return {
         "openapi": "3.1.0",
@@ -91,6 +103,7 @@ def openapi(model: str, version: str, aliases: Sequence[str], signature: Signatu
                 "parameters": [alias],
                 "post": by_alias,
             },
+            **explain,
             "/labels": {"post": label},
             "/healthz": {"get": _probe("Whether the process lives.")},
             "/readyz": {"get": _probe("Whether predictions are answered.")},
@@ -101,7 +114,8 @@ def openapi(model: str, version: str, aliases: Sequence[str], signature: Signatu
                 "Row": row_schema(signature.inputs),
                 "Predict": asked,
                 "Answer": answer_schema(signature),
-                "Labels": _object(labels={"type": "object", "additionalProperties": {"type": _SCALARS}}),
+                **shares,
+                "Labels": _object(labels={"type": "object", "additionalProperties": _label(signature)}),
                 "Accepted": _object(accepted={"type": "integer"}),
                 "Refusal": _object(
                     error=_object(problem=_text(), remedy=_text(), faults={"type": "array", "items": _text()})
@@ -119,6 +133,28 @@ def answer_schema(signature: Signature) -> dict[str, object]:
     if signature.task == "ranker":
         told["scores"] = {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}
     return _object(**told, ids={"type": "array", "items": _text()}, version=_text())
+
+
+def _label(signature: Signature) -> dict[str, object]:
+    """Return the schema of what came true of one row; of several values some may not be known yet."""
+    if not signature.outputs:
+        return {"type": _SCALARS}
+    count, known = len(signature.outputs), {"type": [*_SCALARS, "null"]}
+    listed = {"type": "array", "items": known, "minItems": count, "maxItems": count}
+    named = {one.name: known for one in signature.outputs}
+    by_name = {"type": "object", "properties": named, "additionalProperties": False, "minProperties": 1}
+    return {"anyOf": [listed, by_name, {"type": _SCALARS}]}
+
+
+def _explanations(signature: Signature) -> dict[str, object]:
+    """Return the schema of what `mlnb.service.explain` answers."""
+    number: dict[str, object] = {"type": ["number", "null"]}
+    shares = _object(**{one.name: number for one in signature.inputs})
+    each = _object(answer=number, base=number, shares=shares, standard_errors=shares)
+    whole: dict[str, object] = {"type": "integer", "minimum": 0}
+    answers = _object(**dict.fromkeys(answer_names(signature), each))
+    one = _object(exact={"type": "boolean"}, evaluations=whole, background=whole, answers=answers)
+    return _object(version=_text(), budget=whole, explanations={"type": "array", "items": one})
 
 
 def _prediction(signature: Signature) -> dict[str, object]:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from mlnb.model.bootstrap import Flags, Floats, Ints
+from mlnb.model.bootstrap import Flags, Floats, Ints, OneEach
 
 
 @dataclass(frozen=True)
-class NumberSample:
+class NumberSample(OneEach):
     """Rows with a true number and answers.
 
     Attributes
@@ -51,16 +51,6 @@ class NumberSample:
     def units(self) -> int:
         """Return the number of rows or, where whole series are drawn, of those."""
         return self.truth.size if self.series is None else int(self.series.max()) + 1
-
-    @property
-    def rows(self) -> int:
-        """Return the number of units: each is one."""
-        return self.units
-
-    @property
-    def sizes(self) -> None:
-        """Return None: each unit is told apart."""
-        return None
 
     @property
     def cost(self) -> int:

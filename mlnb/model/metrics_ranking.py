@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlnb.model.bootstrap import Flags, Floats, Ints
+from mlnb.model.bootstrap import Flags, Floats, Ints, OneEach
 
 
 @dataclass(frozen=True)
-class QuerySample:
+class QuerySample(OneEach):
     """Queries, each with its own metrics.
 
     Attributes
@@ -32,16 +32,6 @@ class QuerySample:
     def units(self) -> int:
         """Return the number of queries."""
         return int(self.table.shape[0])
-
-    @property
-    def rows(self) -> int:
-        """Return the number of queries."""
-        return self.units
-
-    @property
-    def sizes(self) -> None:
-        """Return None: each query is told apart."""
-        return None
 
     @property
     def cost(self) -> int:

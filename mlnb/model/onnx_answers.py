@@ -55,7 +55,7 @@ class Answer:
 Writer: TypeAlias = Callable[[Graph, Any, Sequence[Block]], Answer]
 _WRITERS: dict[str, Writer] = {}
 _LIBRARIES = ("sklearn.", "xgboost.", "lightgbm.", "catboost.")
-_KNOWN = ("sklearn.", "xgboost.", "lightgbm.", "catboost.")  # whose classes have writers
+_KNOWN = ("sklearn.", "xgboost.", "lightgbm.", "catboost.", "skorch.", "mlnb.")  # whose classes have writers
 
 
 def writes(*names: str) -> Callable[[Writer], Writer]:

@@ -7,16 +7,19 @@ library casts, the comparison that it makes, sets of categories as sets, and a m
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from onnx import TensorProto
 
 from mlnb.model.boosters import forest_of
-from mlnb.model.forest import Forest
+from mlnb.model.forest import Forest, Tree
 from mlnb.model.onnx_answers import Answer, Choice, both, column, floats32, likeliest, softmax, writes
 from mlnb.model.onnx_blocks import Block, matrix, refusal, singles
 from mlnb.model.onnx_graph import ML, Graph
+from mlnb.model.onnx_origins import Cuts, before_functions
 from mlnb.model.onnx_trees import Trees
 
 _ZERO = float(np.float32(1e-35))  # LightGBM's kZeroThreshold
@@ -42,7 +45,7 @@ def booster(graph: Graph, estimator: Any, blocks: Sequence[Block]) -> Answer:
 
     forest = forest_of(estimator)
     graph.repaired(f"trees of {type(estimator).__module__.partition('.')[0]} from its own dump")
-    raw = _sums(graph, forest, _numbers(graph, forest, blocks))
+    raw = _sums(graph, forest, *_compared(graph, forest, blocks))
     linked = _linked(graph, forest, raw)
     if not is_classifier(estimator):
         return Answer(linked)
@@ -61,22 +64,31 @@ def _either(graph: Graph, chances: str) -> Choice:
     return likeliest(graph, np.array([0, 1]), chances)
 
 
-def _numbers(graph: Graph, forest: Forest, blocks: Sequence[Block]) -> str:
-    """Return what the trees compare, of shape (rows, features)."""
+def _compared(graph: Graph, forest: Forest, blocks: Sequence[Block]) -> tuple[str, Cuts]:
+    """Return what the trees compare, of shape (rows, features), and the thresholds that belong to it."""
     given = list(blocks)
     if forest.categories or forest.labels or any(block.kind != "number" for block in given):
         columns = singles(graph, given)
         labels = _labels(forest, columns)
         given = [_coded(graph, labels.get(at), one) for at, one in enumerate(columns)]
-    tensor = matrix(graph, given).tensor
-    if forest.single:
-        tensor = floats32(graph, tensor)
+    block = matrix(graph, given)
+    tensor = floats32(graph, block.tensor) if forest.single else block.tensor
     if not np.isnan(forest.missing):
         tensor = graph.add("Where", graph.add("Equal", tensor, np.array([forest.missing])), np.array([np.nan]), tensor)
     if forest.zero_missing:
         small = graph.add("LessOrEqual", graph.add("Abs", tensor), np.array([_ZERO]))
         tensor = graph.add("Where", small, np.array([np.nan]), tensor)
-    return tensor
+    splits = [(_feature(one), np.array(one.threshold)) for one in forest.trees]
+    usual = np.isnan(forest.missing) and not forest.zero_missing
+    origin = block.origin and replace(block.origin, everywhere=block.origin.everywhere and bool(usual))
+    made = Block(tensor, block.width, origin=origin)
+    return before_functions(graph, made, splits, single=forest.single, less=forest.less) or (tensor, Cuts({}))
+
+
+def _feature(tree: Tree) -> npt.NDArray[np.int64]:
+    """Return what each node compares; -1 where it compares no number."""
+    triples = zip(tree.left, tree.feature, tree.members, strict=True)
+    return np.array([at if left >= 0 and members is None else -1 for left, at, members in triples])
 
 
 def _labels(forest: Forest, columns: Sequence[Block]) -> Mapping[int, Sequence[object]]:
@@ -117,7 +129,7 @@ def _coded(graph: Graph, labels: Sequence[object] | None, block: Block) -> Block
     return Block(graph.add("Where", hit, place, np.array([np.nan])), 1)
 
 
-def _sums(graph: Graph, forest: Forest, tensor: str) -> str:
+def _sums(graph: Graph, forest: Forest, tensor: str, cuts: Cuts) -> str:
     made = Trees()
     if forest.divisor == 1.0:
         for target, value in enumerate(forest.start):
@@ -127,7 +139,7 @@ def _sums(graph: Graph, forest: Forest, tensor: str) -> str:
             np.array(tree.left),
             np.array(tree.right),
             np.array(tree.feature),
-            np.array(tree.threshold),
+            cuts.of(_feature(tree), np.array(tree.threshold)),
             np.array(tree.missing_left, dtype=np.float64),
             np.array(tree.value),
             tree.target,

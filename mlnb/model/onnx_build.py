@@ -22,6 +22,7 @@ from onnx import TensorProto
 
 from mlnb.errors import InexactError, ModelError
 from mlnb.model import (  # noqa: F401 -- they register their writers
+    networks,
     onnx_boosters,
     onnx_ensembles,
     onnx_forests,
@@ -101,7 +102,8 @@ def build_onnx(estimator: Any, specimen: Specimen, limit: float) -> Built:
 def _composed(estimator: Any, columns: Sequence[Column], signature: Signature) -> tuple[bytes, str]:
     """Return the model that the writers make, and the way."""
     graph = Graph()
-    blocks = [_block(graph, one) for one in columns]
+    alike = signature.frame or all(one.dtype == "float32" for one in columns)  # one array has one dtype
+    blocks = [_block(graph, one, single=alike and one.dtype == "float32") for one in columns]
     if hasattr(estimator, "predict"):
         _declare(graph, answer(graph, estimator, blocks), signature)
     else:
@@ -150,9 +152,9 @@ def _labels(one: Choice) -> Any:
     return whole
 
 
-def _block(graph: Graph, one: Column) -> Block:
+def _block(graph: Graph, one: Column, *, single: bool) -> Block:
     kind = {"string": "text", "datetime": "date"}.get(one.dtype, "number")
-    return Block(graph.input(one.name, text=kind == "text", width=one.width), one.width, kind)
+    return Block(graph.input(one.name, text=kind == "text", width=one.width), one.width, kind, single=single)
 
 
 def _measured(content: bytes, specimen: Specimen, limit: float) -> Parity:

@@ -7,6 +7,7 @@ round, and splits by sets of categories.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,27 +17,43 @@ from onnx import TensorProto
 from mlnb.model.onnx_answers import Answer, both, by_sign, chances, floats32, likeliest, numbers, softmax, writes
 from mlnb.model.onnx_blocks import Block, matrix, refusal, singles
 from mlnb.model.onnx_graph import Graph
+from mlnb.model.onnx_origins import Cuts, before_functions
 from mlnb.model.onnx_trees import Floats, Trees
 
 _CAST = "trees in float64 after one cast to float32"
 _SPLIT = 2
 
 
-def rounded(graph: Graph, blocks: Sequence[Block]) -> str:
-    """Return what a tree takes."""
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What trees compare: a tensor of shape (rows, features), and the thresholds that belong to it."""
+
+    tensor: str
+    cuts: Cuts = field(default_factory=lambda: Cuts({}))
+
+
+def seen(graph: Graph, blocks: Sequence[Block], trees: Sequence[Any], features: Sequence[Any] = ()) -> Seen:
+    """Return what trees of scikit-learn take; each its own features, by their places, where those are given."""
+    splits = [(tree.feature, tree.threshold) for tree in trees]
+    if len(features):
+        pairs = zip(features, splits, strict=True)
+        splits = [(np.where(at < 0, at, np.asarray(own)[np.maximum(at, 0)]), cut) for own, (at, cut) in pairs]
+    found = before_functions(graph, matrix(graph, blocks), splits, single=True)
+    if found is not None:
+        return Seen(*found)
     graph.repaired(_CAST)
-    return floats32(graph, matrix(graph, blocks).tensor)
+    return Seen(floats32(graph, matrix(graph, blocks).tensor))
 
 
-def leaf_sums(graph: Graph, tensor: str, trees: Sequence[Any], tables: Sequence[Floats]) -> str:
+def leaf_sums(graph: Graph, given: Seen, trees: Sequence[Any], tables: Sequence[Floats]) -> str:
     """Return the sum over trees of the row of a table that each tree's leaf picks.
 
     Parameters
     ----------
     graph : Graph
         Grows by one ensemble; by a table too where rows are wide.
-    tensor : str
-        What the trees take: doubles that float32 can hold.
+    given : Seen
+        What the trees compare.
     trees : sequence of sklearn.tree._tree.Tree
         The trees.
     tables : sequence of array, shape (nodes, width)
@@ -47,25 +64,31 @@ def leaf_sums(graph: Graph, tensor: str, trees: Sequence[Any], tables: Sequence[
     if width <= _SPLIT:
         for target in range(width):
             for tree, table in zip(trees, tables, strict=True):
-                _grow(made, tree, table[:, target], target)
-        return made.put(graph, tensor, width)
+                _grow(made, given, tree, table[:, target], target)
+        return made.put(graph, given.tensor, width)
     first = 0
     for at, (tree, table) in enumerate(zip(trees, tables, strict=True)):
-        _grow(made, tree, first + np.arange(len(table), dtype=np.float64), at)
+        _grow(made, given, tree, first + np.arange(len(table), dtype=np.float64), at)
         first += len(table)
-    picked = graph.cast(made.put(graph, tensor, len(trees)), TensorProto.INT64)
+    picked = graph.cast(made.put(graph, given.tensor, len(trees)), TensorProto.INT64)
     rows = graph.add("Gather", np.concatenate(tables), picked, axis=0)
     return graph.add("ReduceSum", rows, np.array([1]), keepdims=0)
 
 
-def _grow(trees: Trees, tree: Any, value: npt.NDArray[Any], target: int = 0) -> None:
+def _grow(trees: Trees, given: Seen, tree: Any, value: npt.NDArray[Any], target: int = 0) -> None:
+    threshold = given.cuts.of(tree.feature, tree.threshold)
+    missing = _missing_left(tree)
+    trees.grow(tree.children_left, tree.children_right, tree.feature, threshold, missing, value, target)
+
+
+def _missing_left(tree: Any) -> npt.NDArray[Any]:
+    """Return for each node whether a missing number goes left."""
     missing = getattr(tree, "missing_go_to_left", None)
-    left = np.zeros(tree.node_count) if missing is None else missing
-    trees.grow(tree.children_left, tree.children_right, tree.feature, tree.threshold, left, value, target)
+    return np.zeros(tree.node_count) if missing is None else np.asarray(missing)
 
 
-def _average(graph: Graph, tensor: str, trees: Sequence[Any], tables: Sequence[Floats]) -> str:
-    total = leaf_sums(graph, tensor, trees, tables)
+def _average(graph: Graph, given: Seen, trees: Sequence[Any], tables: Sequence[Floats]) -> str:
+    total = leaf_sums(graph, given, trees, tables)
     return total if len(trees) == 1 else graph.add("Div", total, np.array([float(len(trees))]))
 
 
@@ -74,11 +97,11 @@ def classifier(graph: Graph, estimator: Any, blocks: Sequence[Block]) -> Answer:
     """Write a tree or a forest of classes, of one or several outputs."""
     trees = [one.tree_ for one in getattr(estimator, "estimators_", [estimator])]
     several = isinstance(estimator.classes_, list)
-    tensor = rounded(graph, blocks)
+    given = seen(graph, blocks, trees)
     choices = []
     for at, classes in enumerate(estimator.classes_ if several else [estimator.classes_]):
         tables = [tree.value[:, at, : len(classes)] for tree in trees]
-        choices.append(likeliest(graph, classes, _average(graph, tensor, trees, tables)))
+        choices.append(likeliest(graph, classes, _average(graph, given, trees, tables)))
     return Answer(choices=tuple(choices))
 
 
@@ -86,15 +109,14 @@ def classifier(graph: Graph, estimator: Any, blocks: Sequence[Block]) -> Answer:
 def regressor(graph: Graph, estimator: Any, blocks: Sequence[Block]) -> Answer:
     """Write a tree or a forest of numbers, of one or several outputs."""
     trees = [one.tree_ for one in getattr(estimator, "estimators_", [estimator])]
-    tensor = rounded(graph, blocks)
-    return Answer(_average(graph, tensor, trees, [tree.value[:, :, 0] for tree in trees]))
+    given = seen(graph, blocks, trees)
+    return Answer(_average(graph, given, trees, [tree.value[:, :, 0] for tree in trees]))
 
 
 @writes("GradientBoostingClassifier", "GradientBoostingRegressor")
 def boosting(graph: Graph, estimator: Any, blocks: Sequence[Block]) -> Answer:
     """Write boosted trees."""
-    tensor = rounded(graph, blocks)
-    raw = _boosted(graph, estimator, tensor)
+    raw = _boosted(graph, estimator, blocks)
     if not hasattr(estimator, "classes_"):
         return Answer(raw)
     if len(estimator.classes_) > 2:
@@ -104,8 +126,9 @@ def boosting(graph: Graph, estimator: Any, blocks: Sequence[Block]) -> Answer:
     return Answer(choices=(by_sign(graph, estimator.classes_, raw, told, zero_is_first=False),))
 
 
-def _boosted(graph: Graph, estimator: Any, tensor: str) -> str:
+def _boosted(graph: Graph, estimator: Any, blocks: Sequence[Block]) -> str:
     stages = estimator.estimators_
+    given = seen(graph, blocks, [one.tree_ for one in stages.ravel()])
     targets = stages.shape[1]
     start = _start(estimator)
     made = Trees()
@@ -113,11 +136,12 @@ def _boosted(graph: Graph, estimator: Any, tensor: str) -> str:
         made.constant(float(value), target)
     for stage in stages:
         for target, one in enumerate(stage):
-            _grow(made, one.tree_, estimator.learning_rate * one.tree_.value[:, 0, 0], target)
-    raw = made.put(graph, tensor, targets)
+            _grow(made, given, one.tree_, estimator.learning_rate * one.tree_.value[:, 0, 0], target)
+    raw = made.put(graph, given.tensor, targets)
     if start is not None:
         return raw
-    return graph.add("Add", _first_guess(graph, estimator, tensor), raw)
+    guess = _first_guess(graph, estimator, floats32(graph, matrix(graph, blocks).tensor))
+    return graph.add("Add", guess, raw)
 
 
 def _start(estimator: Any) -> npt.NDArray[Any] | None:
@@ -151,7 +175,14 @@ def histogram(graph: Graph, estimator: Any, blocks: Sequence[Block]) -> Answer:
         graph.repaired("native categories as set-membership nodes")
         made = _encoded(graph, estimator, blocks)
     graph.repaired("trees in float64")
-    raw = _histogram_trees(estimator).put(graph, matrix(graph, made).tensor, estimator.n_trees_per_iteration_)
+    nodes = [tree.nodes for iteration in estimator._predictors for tree in iteration]
+    splits = [
+        (np.where(one["is_leaf"] | one["is_categorical"], -1, one["feature_idx"]), one["num_threshold"])
+        for one in nodes
+    ]
+    found = before_functions(graph, matrix(graph, made), splits, single=False)
+    given = Seen(matrix(graph, made).tensor) if found is None else Seen(*found)
+    raw = _histogram_trees(estimator, given.cuts).put(graph, given.tensor, estimator.n_trees_per_iteration_)
     if hasattr(estimator, "classes_"):
         if estimator.n_trees_per_iteration_ > 1:
             return Answer(choices=(likeliest(graph, estimator.classes_, softmax(graph, raw), raw),))
@@ -174,7 +205,7 @@ def _encoded(graph: Graph, estimator: Any, blocks: Sequence[Block]) -> list[Bloc
     return made + [one for at, one in enumerate(columns) if at not in places]
 
 
-def _histogram_trees(estimator: Any) -> Trees:
+def _histogram_trees(estimator: Any, cuts: Cuts) -> Trees:
     made = Trees()
     for target, value in enumerate(np.ravel(estimator._baseline_prediction)):
         made.constant(float(value), target)
@@ -188,7 +219,7 @@ def _histogram_trees(estimator: Any) -> Trees:
                 left,
                 right,
                 nodes["feature_idx"],
-                nodes["num_threshold"],
+                cuts.of(np.where(leaf, -1, nodes["feature_idx"].astype(np.int64)), nodes["num_threshold"]),
                 nodes["missing_go_to_left"],
                 nodes["value"],
                 target,
@@ -216,22 +247,23 @@ def _members(bits: npt.NDArray[np.uint8]) -> Floats:
 @writes("IsolationForest")
 def isolation(graph: Graph, estimator: Any, blocks: Sequence[Block]) -> Answer:
     """Write an IsolationForest: the average depth of a row decides."""
-    tensor = rounded(graph, blocks)
+    features = [np.asarray(one) for one in estimator.estimators_features_]
+    given = seen(graph, blocks, [one.tree_ for one in estimator.estimators_], features)
     trees = Trees()
     lengths = zip(
         estimator.estimators_,
-        estimator.estimators_features_,
+        features,
         estimator._decision_path_lengths,
         estimator._average_path_length_per_tree,
         strict=True,
     )
-    for one, features, path, rest in lengths:
+    for one, own, path, rest in lengths:
         tree = one.tree_
-        feature = np.asarray(features)[np.maximum(tree.feature, 0)]
-        missing = np.zeros(tree.node_count)
+        feature = own[np.maximum(tree.feature, 0)]
+        threshold = given.cuts.of(np.where(tree.feature < 0, -1, feature), tree.threshold)
         depth = np.asarray(path) + np.asarray(rest) - 1.0
-        trees.grow(tree.children_left, tree.children_right, feature, tree.threshold, missing, depth)
-    depths = trees.put(graph, tensor, 1)
+        trees.grow(tree.children_left, tree.children_right, feature, threshold, _missing_left(tree), depth)
+    depths = trees.put(graph, given.tensor, 1)
     usual = float(_average_path_length(estimator._max_samples)) * len(estimator.estimators_)
     score = graph.add("Pow", np.array([2.0]), graph.add("Neg", graph.add("Div", depths, np.array([usual]))))
     decision = graph.add("Sub", graph.add("Neg", score), np.array([float(estimator.offset_)]))

@@ -15,6 +15,9 @@ from onnx import TensorProto
 from mlnb.model.onnx_blocks import refusal
 from mlnb.model.onnx_graph import Graph
 
+_ALL_NUMBERS = dict.fromkeys(("expm1", "exp", "exp2", "cbrt", "tanh"), True)
+#: Those that never fall, and whose last digit libraries do not compute alike; and whether all numbers have an answer.
+RISING: Mapping[str, bool] = _ALL_NUMBERS | dict.fromkeys(("log1p", "log", "log2", "log10"), False)
 _HALF = np.array([0.5])
 _ONE = np.ones(1)
 

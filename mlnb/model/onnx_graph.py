@@ -70,6 +70,8 @@ class Graph:
     def constant(self, values: npt.ArrayLike) -> str:
         """Return the name of a constant tensor: doubles, whole numbers (int64) or strings."""
         array = np.asarray(values)
+        if array.dtype in (np.float16, np.float32):  # what was fitted with float32
+            array = array.astype(np.float64)
         name = self._name("constant")
         if array.dtype.kind in "OU":
             texts = [str(text).encode() for text in array.ravel()]

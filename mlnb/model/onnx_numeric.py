@@ -6,6 +6,8 @@ What it looks up among sorted edges (bins, quantiles, knots) a balanced tree loo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -13,8 +15,20 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto
 
-from mlnb.model.onnx_blocks import Block, inexact, matrix, refusal, singles
-from mlnb.model.onnx_functions import apply, expm1, log1p
+from mlnb.model.onnx_blocks import (
+    Block,
+    Function,
+    all_single,
+    held,
+    held_by_numpy,
+    inexact,
+    matrix,
+    refusal,
+    scaled,
+    singles,
+    started,
+)
+from mlnb.model.onnx_functions import RISING, apply, expm1, log1p
 from mlnb.model.onnx_graph import Graph
 from mlnb.model.onnx_trees import search
 
@@ -26,7 +40,13 @@ def function(graph: Graph, transformer: Any, blocks: Sequence[Block]) -> list[Bl
     if transformer.func is None:
         return list(blocks)
     block = matrix(graph, blocks)
-    return [Block(apply(graph, transformer.func, block.tensor, transformer.kw_args), block.width)]
+    made = held(graph, apply(graph, transformer.func, block.tensor, transformer.kw_args), single=block.single)
+    name = str(getattr(transformer.func, "__name__", ""))
+    origin = None
+    if name in RISING and block.width:
+        own = held_by_numpy(transformer.func, single=block.single)
+        origin = started(block).then([own] * block.width, everywhere=RISING[name])
+    return [Block(made, block.width, origin=origin, single=block.single)]
 
 
 def selector(graph: Graph, transformer: Any, blocks: Sequence[Block]) -> list[Block]:
@@ -47,7 +67,7 @@ def polynomial(graph: Graph, transformer: Any, blocks: Sequence[Block]) -> list[
         made = sorted({one[len(one) - degree :] for one in wanted if len(one) >= degree})
         before = graph.add("Gather", lower, np.array([lower_at[one[1:]] for one in made]), axis=1)
         first = graph.add("Gather", block.tensor, np.array([one[0] for one in made]), axis=1)
-        lower = graph.add("Mul", before, first)
+        lower = held(graph, graph.add("Mul", before, first), single=block.single)
         lower_at = {one: at for at, one in enumerate(made)}
         layers.append(lower)
         known |= {one: count + at for at, one in enumerate(made)}
@@ -59,39 +79,54 @@ def polynomial(graph: Graph, transformer: Any, blocks: Sequence[Block]) -> list[
         known[()] = count
     whole = layers[0] if len(layers) == 1 else graph.add("Concat", *layers, axis=1)
     graph.repaired("PolynomialFeatures in float64")
-    return [Block(graph.add("Gather", whole, np.array([known[one] for one in wanted]), axis=1), len(wanted))]
+    tensor = graph.add("Gather", whole, np.array([known[one] for one in wanted]), axis=1)
+    return [Block(tensor, len(wanted), single=block.single)]
 
 
 def bins(graph: Graph, transformer: Any, blocks: Sequence[Block]) -> list[Block]:
     """Write a KBinsDiscretizer."""
-    made = []
+    made, single = [], all_single(blocks)
     for column, edges, count in zip(singles(graph, blocks), transformer.bin_edges_, transformer.n_bins_, strict=True):
         place = search(graph, matrix(graph, [column]).tensor, edges[1:-1], right=True)
         if transformer.encode == "ordinal":
-            made.append(Block(place, 1))
+            made.append(Block(place, 1, single=single))
         else:
             equal = graph.add("Equal", place, np.arange(float(count))[None, :])
-            made.append(Block(graph.cast(equal, TensorProto.DOUBLE), int(count)))
+            made.append(Block(graph.cast(equal, TensorProto.DOUBLE), int(count), single=single))
     graph.repaired("KBinsDiscretizer in float64")
     return made
 
 
 def power(graph: Graph, transformer: Any, blocks: Sequence[Block]) -> list[Block]:
     """Write a PowerTransformer."""
-    made = []
+    from scipy.special import boxcox
+    from scipy.stats import yeojohnson
+
+    yeo = transformer.method == "yeo-johnson"
+    made, single = [], all_single(blocks)
     for column, exponent in zip(singles(graph, blocks), transformer.lambdas_, strict=True):
+        if np.isnan(exponent):
+            made.append(replace(column, single=single))
+            continue
         tensor = matrix(graph, [column]).tensor
-        write = _yeo_johnson if transformer.method == "yeo-johnson" else _box_cox
-        if not np.isnan(exponent):
-            tensor = write(graph, tensor, float(exponent))
-        made.append(Block(tensor, 1))
+        own = held_by_numpy(_powered(yeojohnson if yeo else boxcox, exponent), single=single)
+        tensor = held(graph, (_yeo_johnson if yeo else _box_cox)(graph, tensor, float(exponent)), single=single)
+        made.append(Block(tensor, 1, origin=started(column).then([own], everywhere=yeo), single=single))
     graph.repaired("PowerTransformer in float64")
     if not transformer.standardize:
         return made
     scaler = transformer._scaler
+    dtype = np.float32 if single else np.float64
+    shift, scale = (np.asarray(one, dtype=dtype).astype(np.float64) for one in (scaler.mean_, scaler.scale_))
     whole = matrix(graph, made)
-    moved = graph.add("Sub", whole.tensor, np.asarray(scaler.mean_, dtype=np.float64))
-    return [Block(graph.add("Div", moved, np.asarray(scaler.scale_, dtype=np.float64)), whole.width)]
+    moved = held(graph, graph.add("Sub", whole.tensor, shift), single=single)
+    moved = held(graph, graph.add("Div", moved, scale), single=single)
+    origin = whole.origin and whole.origin.then(scaled(shift, scale, single=single))
+    return [Block(moved, whole.width, origin=origin, single=single)]
+
+
+def _powered(transform: Any, exponent: float) -> Function:
+    return lambda numbers: np.asarray(transform(numbers, exponent))
 
 
 def _box_cox(graph: Graph, tensor: str, exponent: float) -> str:
@@ -139,7 +174,7 @@ def quantile(graph: Graph, transformer: Any, blocks: Sequence[Block]) -> list[Bl
     from mlnb.model.onnx_normal import BOUND, normal_quantile
 
     normal = transformer.output_distribution == "normal"
-    made = []
+    made, single = [], all_single(blocks)
     for at, column in enumerate(singles(graph, blocks)):
         tensor = matrix(graph, [column]).tensor
         points, references = transformer.quantiles_[:, at], transformer.references_
@@ -151,16 +186,27 @@ def quantile(graph: Graph, transformer: Any, blocks: Sequence[Block]) -> list[Bl
             if normal:
                 reached = graph.add(compare, graph.add("Add", tensor, np.array([shift])), np.array([bound]))
             found = graph.add("Where", reached, np.array([value]), found)
-        made.append(Block(normal_quantile(graph, found) if normal else found, 1))
+        found = held(graph, found, single=single)
+        if not normal:
+            made.append(Block(found, 1, single=single))
+            continue
+        origin = started(column).then([held_by_numpy(partial(_quantiles_of, transformer, at), single=single)])
+        found = held(graph, normal_quantile(graph, found), single=single)
+        made.append(Block(found, 1, origin=origin, single=single))
     graph.repaired("QuantileTransformer in float64")
     return made
 
 
+def _quantiles_of(transformer: Any, at: int, numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.asarray(transformer._transform_col(numbers.copy(), transformer.quantiles_[:, at], False))
+
+
 def spline(graph: Graph, transformer: Any, blocks: Sequence[Block]) -> list[Block]:
     """Write a SplineTransformer."""
-    made = []
+    made, single = [], all_single(blocks)
     for column, curve in zip(singles(graph, blocks), transformer.bsplines_, strict=True):
-        made.append(_curve(graph, transformer, matrix(graph, [column]).tensor, curve))
+        found = _curve(graph, transformer, matrix(graph, [column]).tensor, curve)
+        made.append(replace(found, tensor=held(graph, found.tensor, single=single), single=single))
     graph.repaired("SplineTransformer in float64")
     return made
 
@@ -248,14 +294,17 @@ def normalizer(graph: Graph, transformer: Any, blocks: Sequence[Block]) -> list[
     given = graph.add("Abs", block.tensor) if transformer.norm == "max" else block.tensor
     norm = graph.add(operator, given, np.array([1]), keepdims=1)
     some = graph.add("Where", graph.add("Equal", norm, np.zeros(1)), _ONE, norm)
-    return [Block(graph.add("Div", block.tensor, some), block.width)]
+    return [
+        Block(held(graph, graph.add("Div", block.tensor, some), single=block.single), block.width, single=block.single)
+    ]
 
 
 def binarizer(graph: Graph, transformer: Any, blocks: Sequence[Block]) -> list[Block]:
     """Write a Binarizer."""
     block = matrix(graph, blocks)
-    above = graph.add("Greater", block.tensor, np.array([float(transformer.threshold)]))
-    return [Block(graph.cast(above, TensorProto.DOUBLE), block.width)]
+    threshold = np.float32(transformer.threshold) if block.single else transformer.threshold
+    above = graph.add("Greater", block.tensor, np.array([float(threshold)]))
+    return [Block(graph.cast(above, TensorProto.DOUBLE), block.width, single=block.single)]
 
 
 def indicator(graph: Graph, transformer: Any, blocks: Sequence[Block]) -> list[Block]:
@@ -264,7 +313,7 @@ def indicator(graph: Graph, transformer: Any, blocks: Sequence[Block]) -> list[B
     if not isinstance(transformer.missing_values, float) or not np.isnan(transformer.missing_values):
         raise refusal("the MissingIndicator looks for a value")
     told = [graph.add("IsNaN", matrix(graph, [columns[at]]).tensor) for at in transformer.features_]
-    return [Block(graph.cast(one, TensorProto.DOUBLE), 1) for one in told]
+    return [Block(graph.cast(one, TensorProto.DOUBLE), 1, single=all_single(blocks)) for one in told]
 
 
 def projection(graph: Graph, transformer: Any, blocks: Sequence[Block]) -> list[Block]:
@@ -278,7 +327,7 @@ def projection(graph: Graph, transformer: Any, blocks: Sequence[Block]) -> list[
     if getattr(transformer, "whiten", False) is True:
         scale = np.sqrt(transformer.explained_variance_)
         tensor = graph.add("Div", tensor, np.maximum(scale, np.finfo(scale.dtype).eps))
-    return [Block(tensor, components.shape[0])]
+    return [Block(held(graph, tensor, single=block.single), components.shape[0], single=block.single)]
 
 
 def text(graph: Graph, transformer: Any, blocks: Sequence[Block]) -> list[Block]:

@@ -32,7 +32,7 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 
-from mlnb.model.onnx_blocks import Block, matrix, refusal, singles
+from mlnb.model.onnx_blocks import Block, Function, all_single, held, matrix, refusal, scaled, singles
 from mlnb.model.onnx_convert import convert
 from mlnb.model.onnx_graph import ML, Graph
 from mlnb.model.onnx_numeric import NUMERIC, selector
@@ -101,23 +101,31 @@ def _column_transformer(graph: Graph, transformer: Any, blocks: Sequence[Block])
         weight = (transformer.transformer_weights or {}).get(name)
         if weight is not None:
             block = matrix(graph, given)
-            given = [Block(graph.add("Mul", block.tensor, graph.constant(np.array([float(weight)]))), block.width)]
+            weighed = graph.add("Mul", block.tensor, graph.constant(np.array([float(weight)])))
+            given = [Block(held(graph, weighed, single=block.single), block.width, single=block.single)]
         made += given
     return made
 
 
 def _scale(graph: Graph, block: Block, shift: object, scale: object) -> Block:
     """Return ``(x - shift) / scale``, each of them per column or None."""
-    tensor = block.tensor
+    tensor, single = block.tensor, block.single
+    down = np.zeros(block.width) if shift is None else np.asarray(shift, dtype=np.float64)
+    by = np.ones(block.width) if scale is None else np.asarray(scale, dtype=np.float64)
     if shift is not None:
-        tensor = graph.add("Sub", tensor, graph.constant(np.asarray(shift, dtype=np.float64)))
+        tensor = held(graph, graph.add("Sub", tensor, graph.constant(down)), single=single)
     if scale is not None:
-        tensor = graph.add("Div", tensor, graph.constant(np.asarray(scale, dtype=np.float64)))
-    return Block(tensor, block.width)
+        tensor = held(graph, graph.add("Div", tensor, graph.constant(by)), single=single)
+    origin = block.origin and block.origin.then(scaled(down, by, single=single))
+    return Block(tensor, block.width, origin=origin, single=single)
 
 
 def _standard(graph: Graph, scaler: Any, blocks: Sequence[Block]) -> list[Block]:
-    return [_scale(graph, matrix(graph, blocks), scaler.mean_ if scaler.with_mean else None, scaler.scale_)]
+    block = matrix(graph, blocks)
+    given = [scaler.mean_ if scaler.with_mean else None, scaler.scale_]
+    if block.single:  # it rounds what it has learnt, too
+        given = [one if one is None else np.asarray(one, dtype=np.float32) for one in given]
+    return [_scale(graph, block, *given)]
 
 
 def _robust(graph: Graph, scaler: Any, blocks: Sequence[Block]) -> list[Block]:
@@ -132,16 +140,27 @@ def _max_abs(graph: Graph, scaler: Any, blocks: Sequence[Block]) -> list[Block]:
 
 def _min_max(graph: Graph, scaler: Any, blocks: Sequence[Block]) -> list[Block]:
     block = matrix(graph, blocks)
-    scaled = graph.add("Mul", block.tensor, graph.constant(np.asarray(scaler.scale_, dtype=np.float64)))
-    tensor = graph.add("Add", scaled, graph.constant(np.asarray(scaler.min_, dtype=np.float64)))
+    single = block.single
+    by, shift = (np.asarray(one, dtype=np.float64) for one in (scaler.scale_, scaler.min_))
+    tensor = held(graph, graph.add("Mul", block.tensor, graph.constant(by)), single=single)
+    tensor = held(graph, graph.add("Add", tensor, graph.constant(shift)), single=single)
+    low, high = (float(one) for one in scaler.feature_range)
     if scaler.clip:
-        low, high = (graph.constant(np.array(float(one))) for one in scaler.feature_range)
-        tensor = graph.add("Min", graph.add("Max", tensor, low), high)
-    return [Block(tensor, block.width)]
+        tensor = graph.add("Min", graph.add("Max", tensor, np.array(low)), np.array(high))
+    origin = None
+    if block.origin is not None and not single:
+        ends = (low, high) if scaler.clip else (-np.inf, np.inf)
+        origin = block.origin.then([_min_max_of(float(a), float(b), ends) for a, b in zip(by, shift, strict=True)])
+    return [Block(tensor, block.width, origin=origin, single=single)]
+
+
+def _min_max_of(scale: float, shift: float, ends: tuple[float, float]) -> Function:
+    return lambda numbers: np.clip(numbers * scale + shift, *ends)
 
 
 def _imputer(graph: Graph, imputer: Any, blocks: Sequence[Block]) -> list[Block]:
     columns = singles(graph, blocks)
+    single = all_single(columns)
     made, absent = [], []
     for column, fill in zip(columns, imputer.statistics_, strict=True):
         mask = _is_missing(graph, column, imputer.missing_values)
@@ -150,10 +169,12 @@ def _imputer(graph: Graph, imputer: Any, blocks: Sequence[Block]) -> list[Block]
             if imputer.keep_empty_features:
                 raise refusal("the SimpleImputer keeps a column that was empty when it was fitted")
             continue
-        filled = graph.constant(np.array([[str(fill) if column.kind == "text" else float(fill)]]))
-        made.append(Block(graph.add("Where", mask, filled, column.tensor), 1, column.kind))
+        number = column.kind != "text"
+        filled = graph.constant(np.array([[(float(np.float32(fill) if single else fill) if number else str(fill))]]))
+        made.append(Block(graph.add("Where", mask, filled, column.tensor), 1, column.kind, single=single))
     if imputer.add_indicator:
-        made += [Block(graph.cast(absent[at], TensorProto.DOUBLE), 1) for at in imputer.indicator_.features_]
+        told = [graph.cast(absent[at], TensorProto.DOUBLE) for at in imputer.indicator_.features_]
+        made += [Block(one, 1, single=single) for one in told]
     return made
 
 

@@ -11,11 +11,14 @@ See https://dmg.org/pmml/v4-4-1/GeneralStructure.html and https://github.com/jpm
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,8 @@ from mlnb.store.disk import storing, write_bytes
 _NEWEST = "1.9.0"  # the newest scikit-learn that sklearn2pmml 0.133 reads
 _TARGET = "prediction"
 _TASKS = ("classifier", "regressor")
+_FAULTS = "errors"  # the column in which the engine tells why it could not score a row
+_FAULT = re.compile(r"^[\w.]+Exception: (.+)$", re.MULTILINE)
 _REMEDY = "Keep the model in ONNX, or change what is named."
 
 
@@ -108,16 +113,26 @@ class PmmlRuntime:
         if not count:
             return Scores([], [] if self._signature.probabilities else None)
         rows = pd.DataFrame({name: _sendable(columns[name]) for name in self._taken})
-        told = self._evaluator.evaluateAll(rows)
+        told = self._answers(rows)
         labels = told[_TARGET].tolist()
         if self._signature.task == "regressor":
             return Scores([float(one) for one in labels])
-        known = {str(label): label for label in self._signature.classes}
-        answers = [known.get(str(one), one) for one in labels]
+        known = {_spelled(label): label for label in self._signature.classes}
+        answers = [known.get(_spelled(one), one) for one in labels]
         if not self._signature.probabilities:
             return Scores(answers)
-        names = [f"probability({label})" for label in self._signature.classes]
+        names = [f"probability({one})" for one in known]
+        lacking = [one for one in names if one not in told.columns]
+        if lacking:
+            raise _refusal(f"it gives no {lacking[0]}")
         return Scores(answers, told[names].to_numpy(dtype=np.float64).tolist())
+
+    def _answers(self, rows: pd.DataFrame) -> pd.DataFrame:
+        told = self._evaluator.evaluateAll(rows)
+        wrong = told[_FAULTS].dropna().tolist() if _FAULTS in told.columns else []
+        if wrong:
+            raise _refusal(f"the engine cannot score a row: {_short(str(wrong[0]))}")
+        return told
 
 
 _MACHINES: list[Any] = []
@@ -134,12 +149,24 @@ def _convert(estimator: Any, specimen: Specimen, path: Path) -> None:
     from sklearn2pmml import make_pmml_pipeline, sklearn2pmml
 
     columns: Sequence[Column] = specimen.signature.features or specimen.signature.inputs
+    said = StringIO()  # what Java says, and an advertisement
     try:
-        pipeline = make_pmml_pipeline(estimator, active_fields=[one.name for one in columns], target_fields=[_TARGET])
-        sklearn2pmml(pipeline, str(path))
+        with redirect_stdout(said):
+            named = [one.name for one in columns]
+            pipeline = make_pmml_pipeline(estimator, active_fields=named, target_fields=[_TARGET])
+            sklearn2pmml(pipeline, str(path))
     except (RuntimeError, TypeError, ValueError, AttributeError, OSError) as error:
-        told = " ".join(str(error).split())[:200]
-        raise _refusal(f"{type(error).__name__}: {told}") from error
+        found = _FAULT.search(said.getvalue())
+        raise _refusal(_short(found[1] if found else f"{type(error).__name__}: {error}")) from error
+
+
+def _spelled(label: object) -> str:
+    """Return a label as PMML writes it: Java's ``true`` is not Python's."""
+    return str(label).lower() if isinstance(label, bool | np.bool_) else str(label)
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split()).removesuffix(".")[:200]
 
 
 def _sendable(values: Values) -> list[object]:

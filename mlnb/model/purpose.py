@@ -100,7 +100,7 @@ def _kind_of(estimator: Any) -> str:
     told = getattr(estimator, "_estimator_type", None)
     if isinstance(told, str):
         return told
-    if hasattr(estimator, "classes_"):
+    if len(getattr(estimator, "classes_", ())):  # CatBoost's regressors have none of them
         return "classifier"
     if not hasattr(estimator, "__sklearn_tags__"):
         return ""

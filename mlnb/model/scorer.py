@@ -208,14 +208,7 @@ def read_package(folder: Path) -> dict[str, Any]:
         inside = whole and all(Path(name).name == name for name in [*package["files"], package["model_file"]])
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise _corrupt(path, "", f"cannot be read ({type(error).__name__})") from error
-    if found > FORMAT:
-        raise NewerFormatError(
-            f"{path} has format {found}, this mlnb knows {FORMAT} at the most.",
-            "Upgrade mlnb.",
-            path=str(path),
-            found=found,
-            known=FORMAT,
-        )
+    NewerFormatError.check(str(path), found, FORMAT)
     if not inside or not {"signature.json", package["model_file"]} <= package["files"].keys():
         raise _corrupt(path, "", "does not list a package's files")
     return dict(package)

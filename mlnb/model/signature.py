@@ -106,14 +106,7 @@ class Signature:
         """
         try:
             found = int(mapping["format"])
-            if found > FORMAT:
-                raise NewerFormatError(
-                    f"The signature has format {found}, this mlnb knows {FORMAT} at the most.",
-                    "Upgrade mlnb.",
-                    path="signature.json",
-                    found=found,
-                    known=FORMAT,
-                )
+            NewerFormatError.check("signature.json", found, FORMAT)
             if mapping["task"] not in TASKS:
                 raise ValueError(f"task {mapping['task']!r}")
             return cls(

@@ -1,6 +1,7 @@
 """Columns of the scored rows become slices: which rows have which value, few enough to read.
 
-A column of numbers with more than 20 different ones is cut at its quartiles; of one with more than 20 texts the 19
+A column of numbers with more than 20 different ones is cut at its quartiles (whole numbers: ``up to 6``, ``7 to 12``,
+``13 to 18``, ``above 18``); of one with more than 20 texts the 19
 commonest are kept and the rest is ``other values``. Missing values are a slice of their own.
 """
 
@@ -8,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -105,7 +105,7 @@ def _slicing(column: str, values: npt.NDArray[Any]) -> Slicing:
     if values.dtype.kind in "iuf":
         distinct = np.unique(values[~np.isnan(values)] if values.dtype.kind == "f" else values)
         if distinct.size > MOST_VALUES:
-            return Slicing(spelled, *_quartiles(values.astype(np.float64)))
+            return Slicing(spelled, *_quartiles(values.astype(np.float64), whole=values.dtype.kind in "iu"))
     if values.dtype.kind == "M":
         values = values.astype("datetime64[D]").astype(str)
     names = [MISSING if is_missing(value) else _spelled(value) for value in values.tolist()]
@@ -120,13 +120,16 @@ def _slicing(column: str, values: npt.NDArray[Any]) -> Slicing:
     return Slicing(spelled, (*(str(found[one]) for one in kept), *rest), where[place])
 
 
-def _quartiles(values: npt.NDArray[np.float64]) -> tuple[tuple[str, ...], Ints]:
+def _quartiles(values: npt.NDArray[np.float64], *, whole: bool) -> tuple[tuple[str, ...], Ints]:
     known = ~np.isnan(values)
-    bounds = np.unique(np.quantile(values[known], (0.25, 0.5, 0.75)))
+    quartiles = np.quantile(values[known], (0.25, 0.5, 0.75))
+    bounds = np.unique(np.floor(quartiles) if whole else quartiles)
     place = np.searchsorted(bounds, values)
     place[~known] = bounds.size + 1
-    texts = [f"{bound:.4g}" for bound in bounds]
-    between = [f"{low} to {high}" for low, high in pairwise(texts)]
+    texts = [f"{bound:.0f}" if whole else f"{bound:.4g}" for bound in bounds]
+    begins = [f"{bound + 1:.0f}" for bound in bounds] if whole else texts
+    ranges = zip(begins, texts[1:], strict=False)
+    between = [f"{low} to {high}" if low != high else high for low, high in ranges]
     names = (f"up to {texts[0]}", *between, f"above {texts[-1]}", MISSING)
     return names if not known.all() else names[:-1], place
 

@@ -15,59 +15,77 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlnb.model.hooks import USER_FAULTS, build_frame
+from mlnb.model.hooks import USER_FAULTS
 from mlnb.model.inference import Specimen
 from mlnb.model.kinds import Column, Values
+from mlnb.model.threshold_search import Floats, Rows, Search, Split, Through
 
 _NODES = 90
 _TREES = 40
 _BASE_ROWS = 300
-_SECANTS = 4
-_NARROW = 1e-12
-_HALVINGS = 64
-Floats = npt.NDArray[np.float64]
+_EXACT = (
+    "Binarizer",
+    "KBinsDiscretizer",
+    "MaxAbsScaler",
+    "MinMaxScaler",
+    "MissingIndicator",
+    "OneHotEncoder",
+    "OrdinalEncoder",
+    "PolynomialFeatures",
+    "RobustScaler",
+    "SimpleImputer",
+    "SplineTransformer",
+    "StandardScaler",
+    "TargetEncoder",
+)
+_EXACT_FUNCTIONS = ("absolute", "ceil", "clip", "floor", "isnan", "negative", "rint", "round", "sign", "sqrt", "square")
 Ints = npt.NDArray[np.int64]
-Rows = dict[str, Values]
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
-    """One comparison in a fitted tree.
+class Thresholds:
+    """Rows on thresholds.
 
     Attributes
     ----------
-    feature : int
-        Which number of those that the tree takes.
-    threshold : float
-        What it is compared with.
-    single : bool
-        Whether the number is rounded to float32 first.
-    row : int
-        A row, of those that were given, that reaches the node; -1 where that is not known.
+    rows : list of (str, rows)
+        By column: the rows in which an export has to take the estimator's branch.
+    close : list of (str, rows)
+        Those in which the last digit of a step before the trees decides, which no two libraries compute alike; empty
+        where the steps are arithmetic that all compute alike, or columns are of float32, because then they are among
+        `rows`.
+    note : str
+        What could not be searched, and why; empty where all could.
     """
 
-    feature: int
-    threshold: float
-    single: bool
-    row: int = -1
+    rows: list[tuple[str, Rows]]
+    close: list[tuple[str, Rows]]
+    note: str = ""
 
 
-def threshold_rows(estimator: Any, specimen: Specimen) -> list[tuple[str, Rows]]:
-    """Return rows on thresholds by column; none where the estimator has no trees, or its steps cannot be searched."""
+def find_thresholds(estimator: Any, specimen: Specimen) -> Thresholds:
+    """Return rows on the thresholds of an estimator's trees; none where it has no trees."""
     columns = specimen.signature.features or specimen.signature.inputs
     steps, final = flat(estimator)
     count = len(next(iter(specimen.features.values())))
     at = np.unique(np.linspace(0, count - 1, min(count, _BASE_ROWS)).astype(np.int64))
     base = {name: values[at] for name, values in specimen.features.items()}
-    through = _Through(steps, columns, frame=specimen.signature.frame)
+    through = Through(steps, columns, frame=specimen.signature.frame)
     try:
         seen = through.see(base)
         splits = _chosen(final, seen)
+        inside = _behind_steps(final)
+        hidden = (
+            f"the trees of {inside} are not searched, because steps of their own stand before them" if inside else ""
+        )
         if not splits:
-            return []
-        return _led_back(splits, base, seen, through)
-    except (*USER_FAULTS, np.exceptions.DTypePromotionError):
-        return []
+            return Thresholds([], [], hidden)
+        short = any(one.dtype == "float32" for one in columns)  # its last digit is large enough for real rows to meet
+        found = _led_back(splits, base, seen, through, exact=short or all(_is_exact(one) for one in steps))
+    except (*USER_FAULTS, np.exceptions.DTypePromotionError) as error:
+        told = " ".join(str(error).split())[:120]
+        return Thresholds([], [], f"not searched: {type(error).__name__}: {told}" if _has_trees(final) else "")
+    return Thresholds(found.rows, found.close, "; ".join(one for one in (found.note, hidden) if one))
 
 
 def flat(estimator: Any) -> tuple[list[Any], Any]:
@@ -83,28 +101,42 @@ def flat(estimator: Any) -> tuple[list[Any], Any]:
             return steps, estimator
 
 
-class _Through:
-    """Raw columns through the steps before the trees."""
+def _is_exact(step: Any) -> bool:
+    """Say whether a step before the trees is arithmetic that all libraries round alike."""
+    if step is None or isinstance(step, str):
+        return True
+    if hasattr(step, "transformers_"):
+        return all(_is_exact(part) for _, part, _ in step.transformers_)
+    if hasattr(step, "transformer_list") or hasattr(step, "named_steps"):
+        return all(_is_exact(part) for _, part in getattr(step, "transformer_list", getattr(step, "steps", ())))
+    name = type(step).__name__
+    if not type(step).__module__.startswith("sklearn."):
+        return False
+    if name == "FunctionTransformer":
+        return step.func is None or getattr(step.func, "__name__", "") in _EXACT_FUNCTIONS
+    if name == "QuantileTransformer":
+        return bool(step.output_distribution == "uniform")
+    return name in _EXACT or hasattr(step, "get_support")
 
-    def __init__(self, steps: Sequence[Any], columns: Sequence[Column], *, frame: bool) -> None:
-        self.columns = columns
-        self._steps = steps
-        self._frame = frame
 
-    def see(self, rows: Mapping[str, Values]) -> Floats:
-        """Return what the trees see, of shape (rows, features)."""
-        if not self._steps and not any(one.categories or one.dtype == "string" for one in self.columns):
-            return np.column_stack([rows[one.name].astype(np.float64) for one in self.columns])
-        made: Any = build_frame(rows, self.columns)
-        if not self._frame:
-            made = np.column_stack([rows[one.name] for one in self.columns])
-        for step in self._steps:
-            made = step.transform(made)
-        if not self._steps:
-            made = made.apply(lambda one: one.cat.codes if one.dtype == "category" else one)
-        if hasattr(made, "toarray"):
-            made = made.toarray()
-        return np.asarray(made, dtype=np.float64)
+def _has_trees(final: Any) -> bool:
+    """Say whether the estimator compares numbers, as far as that is known."""
+    from mlnb.model.boosters import is_booster
+
+    return hasattr(final, "_predictors") or is_booster(final) or next(_sklearn_trees(final, None), None) is not None
+
+
+def _behind_steps(final: Any) -> str:
+    """Return the name of an estimator whose parts have trees behind steps of their own; empty where none has."""
+    hidden = any(
+        hasattr(one, "steps") and _has_trees(flat(one)[1]) for one in _parts(getattr(final, "estimators_", []))
+    )
+    return type(final).__name__ if hidden else ""
+
+
+def _parts(inner: Any) -> list[Any]:
+    """Return the estimators of a list, or of an array of any shape; a pipeline among them stays whole."""
+    return [one for row in inner for one in (row if isinstance(row, np.ndarray) else [row])]
 
 
 def _chosen(final: Any, seen: Floats) -> list[Split]:
@@ -141,7 +173,7 @@ def _sklearn_trees(model: Any, features: Ints | None) -> Iterator[tuple[Any, Int
         calibrated = getattr(model, "calibrated_classifiers_", None)
         inner = [one.estimator for one in calibrated] if calibrated else [getattr(model, "estimator_", None)]
     taken = getattr(model, "estimators_features_", None)
-    for at, one in enumerate(np.ravel(np.asarray(inner, dtype=object))):
+    for at, one in enumerate(_parts(inner)):
         if one is not None and not hasattr(one, "steps") and not isinstance(one, str):
             yield from _sklearn_trees(one, features if taken is None else np.asarray(taken[at]))
 
@@ -160,27 +192,44 @@ def _of_tree(tree: Any, seen: Floats, features: Ints | None, count: int) -> Iter
 
 
 def _led_back(
-    splits: Sequence[Split], base: Mapping[str, Values], seen: Floats, through: _Through
-) -> list[tuple[str, Rows]]:
+    splits: Sequence[Split], base: Mapping[str, Values], seen: Floats, through: Through, *, exact: bool
+) -> Thresholds:
     """Return the rows in which each split's number lies around its threshold."""
     numbers = [one for one in through.columns if one.dtype.startswith(("float", "int", "uint")) and not one.many]
     numbers = [one for one in numbers if not one.categories]
     moves = _moves(numbers, base, seen, through)
-    splits = [one for one in splits if one.feature in moves]
-    if not splits:
-        return []
+    able = [one for one in splits if one.feature in moves]
+    if not able:
+        return Thresholds([], [], _unmet(len(splits), len(splits)))
     count = len(seen)
-    at = np.array([one.row if one.row >= 0 else 7 * place % count for place, one in enumerate(splits)])
-    names = [moves[one.feature].name for one in splits]
-    search = _Search(splits, {name: values[at] for name, values in base.items()}, names, through)
-    low, high = search.bracket(seen)
-    left, right = search.narrow(low, high)
+    at = np.array([one.row if one.row >= 0 else 7 * place % count for place, one in enumerate(able)])
+    names = [moves[one.feature].name for one in able]
+    search = Search(able, {name: values[at] for name, values in base.items()}, names, through)
+    left, right = search.narrow(*search.bracket())
+    met = int((np.isfinite(left) & np.isfinite(right)).sum())
+    kinds = [moves[one.feature] for one in able]
+    nearest = _groups(base, kinds, at, left, right)
+    note = _unmet(len(splits) - met, len(splits))
+    if exact:
+        return Thresholds(nearest, [], note)
+    scale = np.nanmax(np.where(np.isfinite(seen), np.abs(seen), 0.0), axis=0)
+    wide = search.widen(left, right, scale[[one.feature for one in able]])
+    return Thresholds(_groups(base, kinds, at, *wide), nearest, note)
+
+
+def _unmet(count: int, of: int) -> str:
+    return f"{count} of {of} chosen thresholds are met by no change of one number" if count else ""
+
+
+def _groups(
+    base: Mapping[str, Values], kinds: Sequence[Column], at: Ints, left: Floats, right: Floats
+) -> list[tuple[str, Rows]]:
+    """Return by column the rows with its numbers on both sides."""
     made: dict[str, list[tuple[int, float]]] = {}
-    kinds = {one.name: one for one in numbers}
-    for place, name in enumerate(names):
+    for place, kind in enumerate(kinds):
         if np.isfinite(left[place]) and np.isfinite(right[place]):
-            for value in _around(kinds[name], left[place], right[place]):
-                made.setdefault(name, []).append((int(at[place]), value))
+            for value in _around(kind, left[place], right[place]):
+                made.setdefault(kind.name, []).append((int(at[place]), value))
     groups = []
     for name, pairs in made.items():
         rows = {one: values[[row for row, _ in pairs]] for one, values in base.items()}
@@ -189,7 +238,7 @@ def _led_back(
     return groups
 
 
-def _moves(numbers: Sequence[Column], base: Mapping[str, Values], seen: Floats, through: _Through) -> dict[int, Column]:
+def _moves(numbers: Sequence[Column], base: Mapping[str, Values], seen: Floats, through: Through) -> dict[int, Column]:
     """Return by which column each of the trees' features is moved most."""
     if not numbers:
         return {}
@@ -206,79 +255,6 @@ def _moves(numbers: Sequence[Column], base: Mapping[str, Values], seen: Floats, 
         for feature in range(seen.shape[1])
         if scale[:, feature].max() > 0
     }
-
-
-class _Search:
-    """Looks for the raw numbers between which splits change their minds, all at once."""
-
-    def __init__(self, splits: Sequence[Split], rows: Rows, names: Sequence[str], through: _Through) -> None:
-        self._features = np.array([one.feature for one in splits])
-        self._thresholds = np.array([one.threshold for one in splits])
-        self._single = np.array([one.single for one in splits])
-        self._turns = np.where(self._single, _rounding_turns(self._thresholds), self._thresholds)
-        self._rows = rows
-        self._names = np.array(names)
-        self._through = through
-
-    def bracket(self, seen: Floats) -> tuple[Floats, Floats]:
-        """Return two raw numbers for each split, on either side of it where such were found."""
-        low, high = np.empty(len(self._names)), np.empty(len(self._names))
-        for name in np.unique(self._names):
-            found = self._rows[name].astype(np.float64)
-            known = found[np.isfinite(found)]
-            ends = (known.min(), known.max()) if known.size else (0.0, 1.0)
-            span = (ends[1] - ends[0]) or max(1.0, abs(ends[1]))
-            low[self._names == name], high[self._names == name] = ends[0] - span, ends[1] + span
-        for _ in range(_SECANTS):  # most steps are linear in one column: the crossing is found at once
-            one, other = self._made(low), self._made(high)
-            with np.errstate(all="ignore"):
-                guess = low + (self._turns - one) * (high - low) / (other - one)
-            guess = np.where((guess > low) & (guess < high), guess, low + (high - low) / 2)
-            done = np.abs(high - low) <= _NARROW * np.abs(guess)
-            for share in (_NARROW, 1e-3):
-                margin = np.maximum(np.abs(guess) * _NARROW, np.abs(high - low) * share)
-                tried = np.maximum(guess - margin, low), np.minimum(guess + margin, high)
-                hit = ~done & (self._goes_left(tried[0]) != self._goes_left(tried[1]))
-                low, high, done = np.where(hit, tried[0], low), np.where(hit, tried[1], high), done | hit
-                if done.all():
-                    break
-            if (np.abs(high - low) <= 4 * _NARROW * np.maximum(np.abs(guess), 1e-300)).all():
-                break
-        return low, high
-
-    def narrow(self, low: Floats, high: Floats) -> tuple[Floats, Floats]:
-        """Return the two neighbouring numbers between which each split changes its mind; NaN where there are none."""
-        start = self._goes_left(low)
-        crossing = start != self._goes_left(high)
-        left, right = np.where(crossing, low, np.nan), np.where(crossing, high, np.nan)
-        for _ in range(_HALVINGS):
-            middle = left + (right - left) / 2
-            open_ = crossing & (middle > left) & (middle < right)
-            if not open_.any():
-                break
-            same = self._goes_left(np.where(open_, middle, low)) == start
-            left, right = np.where(open_ & same, middle, left), np.where(open_ & ~same, middle, right)
-        return left, right
-
-    def _made(self, values: Floats) -> Floats:
-        rows = {name: held.copy() for name, held in self._rows.items()}
-        for name in np.unique(self._names):
-            rows[name] = np.where(self._names == name, values, rows[name].astype(np.float64))
-        return np.asarray(self._through.see(rows)[np.arange(len(values)), self._features])
-
-    def _goes_left(self, values: Floats) -> npt.NDArray[np.bool_]:
-        made = self._made(values)
-        with np.errstate(all="ignore"):
-            rounded = np.where(self._single, made.astype(np.float32).astype(np.float64), made)
-        return np.asarray(rounded <= self._thresholds)
-
-
-def _rounding_turns(thresholds: Floats) -> Floats:
-    """Return the numbers beyond which rounding to float32 leads above the thresholds."""
-    below = thresholds.astype(np.float32)
-    below = np.where(below > thresholds, np.nextafter(below, np.float32(-np.inf)), below)
-    above = np.nextafter(below, np.float32(np.inf))
-    return np.asarray((below.astype(np.float64) + above.astype(np.float64)) / 2)
 
 
 def _around(column: Column, left: float, right: float) -> list[float]:

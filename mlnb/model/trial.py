@@ -14,7 +14,7 @@ import numpy as np
 
 from mlnb.errors import MlnbError
 from mlnb.model.answers import Scores
-from mlnb.model.edges import FAR, Edge, faults, joined, make_edges, quiet
+from mlnb.model.edges import TOLD, Edge, faults, joined, make_edges, quiet
 from mlnb.model.inference import Specimen
 from mlnb.model.kinds import Values
 from mlnb.model.parity import Parity, Part, measure, measure_part
@@ -95,15 +95,15 @@ class Trial:
                 f"the estimator answers, the export raises {type(error).__name__}: {' '.join(str(error).split())[:120]}"
             )
             rows = len(edge.expected.predictions)
-            judged = edge.kind != FAR and rows > 0
+            judged = edge.kind not in TOLD and rows > 0
             return Part(edge.kind, rows, float("inf"), {}, rows, 0, False, judged, told)
         return self._part(edge.kind, edge.expected, got, edge.columns, edge.note)
 
     def _part(self, name: str, expected: Scores, got: Scores, columns: Mapping[str, Values], note: str = "") -> Part:
         task = self._specimen.signature.task
-        told = "told, not judged" if name == FAR else ""
-        whole = "; ".join(one for one in (told, note) if one)
-        return measure_part(name, expected, got, task, self._limit, columns=columns, judged=name != FAR, note=whole)
+        whole = "; ".join(one for one in (TOLD.get(name, ""), note) if one)
+        judged = name not in TOLD
+        return measure_part(name, expected, got, task, self._limit, columns=columns, judged=judged, note=whole)
 
 
 def _rows(columns: Mapping[str, Values], at: list[int]) -> dict[str, Values]:

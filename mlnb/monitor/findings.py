@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mlnb.monitor.compare import Drift
 from mlnb.monitor.feature import Categorical, Feature, Numeric
-from mlnb.monitor.text import number, percent, predictions
+from mlnb.monitor.text import counted, number, percent
 from mlnb.monitor.window import Tally, Window
 
 NOTABLE_SHARE = 0.01
@@ -48,7 +48,9 @@ def feature_findings(feature: Feature, tally: Tally, drift: Drift, *, kind: str 
         yield Finding(kind, name, _drift_sentence(feature, tally, drift))
     yield from _missing(feature, tally)
     if tally.unusable:
-        yield Finding("type", name, f"{name} held something that is not a number in {predictions(tally.unusable)}.")
+        yield Finding(
+            "type", name, f"{name} held something that is not a number in {counted(tally.unusable, 'prediction')}."
+        )
     if isinstance(feature, Categorical):
         yield from _unseen(feature, tally)
     else:
@@ -113,7 +115,7 @@ def _unseen(feature: Categorical, tally: Tally) -> Iterator[Finding]:
     yield Finding(
         "unseen",
         feature.name,
-        f"{feature.name} has {noun} that the reference never had, in {predictions(count)}: {named}.",
+        f"{feature.name} has {noun} that the reference never had, in {counted(count, 'prediction')}: {named}.",
     )
 
 

@@ -4,15 +4,20 @@ CSV: a header with ``id`` and ``label`` (or ``value``), in any order, other colu
 ``{"<id>": label}``, the same under ``"labels"`` (the body of ``POST /labels``), or a list of
 ``{"id": ..., "label": ...}``. A repeated id must repeat its label. An empty CSV cell and a JSON null are refused: a
 label that is not there is a row that is not there.
+
+Where an answer has several values, a label is a list with a value for each, null where it is not known yet, or an
+object with some of them by the output's name. In CSV it is such JSON text in the label's column; or, without that
+column, each output has a column of its own, empty where it is not known yet.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from pathlib import Path
+from typing import TypeGuard
 
 from mlnb.errors import MonitorError
 from mlnb.service.log_reader import LabelValue
@@ -43,14 +48,27 @@ def _from_csv(path: Path, text: str) -> Iterator[tuple[str, str, object]]:
     reader = csv.DictReader(StringIO(text, newline=""))
     header = [name.strip().lower() for name in reader.fieldnames or ()]
     value = next((name for name in _VALUES if name in header), "")
+    named = [name for name in reader.fieldnames or () if name.strip().lower() != _ID]
+    if _ID in header and not value and named:
+        yield from _by_output(reader, header, named)
+        return
     if _ID not in header or not value:
         raise MonitorError(
             f"The label file {path} has the columns {', '.join(header) or 'none'}, not id and label.",
-            "Give it a header line with the columns id and label.",
+            "Give it a header line with the columns id and label, or id and the names of several outputs.",
         )
     reader.fieldnames = header
     for row in reader:
         yield f"line {reader.line_num}", (row[_ID] or "").strip(), (row[value] or "").strip()
+
+
+def _by_output(
+    reader: csv.DictReader[str], header: Sequence[str], named: Sequence[str]
+) -> Iterator[tuple[str, str, object]]:
+    key = list(reader.fieldnames or ())[list(header).index(_ID)]
+    for row in reader:
+        told = {name.strip(): (row[name] or "").strip() for name in named}
+        yield f"line {reader.line_num}", (row[key] or "").strip(), {n: text for n, text in told.items() if text} or ""
 
 
 def _from_json(path: Path, text: str) -> Iterator[tuple[str, str, object]]:
@@ -82,9 +100,10 @@ def _unique(path: Path, pairs: Iterable[tuple[str, str, object]]) -> dict[str, L
     for place, key, value in pairs:
         if not key:
             raise MonitorError(f"The label file {path} has no prediction id at {place}.", "Add the id or drop the row.")
-        if value == "" or not isinstance(value, str | int | float | bool):
+        if value == "" or not _is_label(value):
             raise MonitorError(
-                f"The label file {path} has the label {value!r} at {place}, which is not a text, number or boolean.",
+                f"The label file {path} has the label {value!r} at {place}, which is not a text, number or boolean, "
+                "nor a list or object of them.",
                 "Correct the label, or drop the row if there is none.",
             )
         if key in labels and labels[key] != value:
@@ -96,3 +115,9 @@ def _unique(path: Path, pairs: Iterable[tuple[str, str, object]]) -> dict[str, L
     if not labels:
         raise MonitorError(f"The label file {path} holds no labels.", "Add at least one id and label.")
     return labels
+
+
+def _is_label(value: object) -> TypeGuard[LabelValue]:
+    parts = value if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else [value]
+    known = [one for one in parts if one is not None]
+    return bool(known) and all(isinstance(one, str | int | float) for one in known)

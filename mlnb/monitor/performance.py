@@ -8,7 +8,7 @@ area where only one class occurred.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -30,10 +30,18 @@ class Performance:
         Labelled predictions.
     metrics : mapping of str to float
         ``accuracy``, ``log_loss``, ``auc``; or ``mae``, ``rmse`` in the label's unit.
+    outputs : mapping of str to mapping of str to float
+        The same of each value of an answer of several (`mlnb.monitor.several`); else empty.
     """
 
     rows: int
     metrics: Mapping[str, float]
+    outputs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the metrics as JSON, beside the number of rows."""
+        told: dict[str, object] = {"rows": self.rows, **self.metrics}
+        return {**told, "outputs": self.outputs} if self.outputs else told
 
 
 def classifier_performance(

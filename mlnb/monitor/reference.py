@@ -74,13 +74,8 @@ class Reference:
             If it is not a reference.
         """
         number = document.get("format")
-        if isinstance(number, int) and number > FORMAT:
-            raise NewerFormatError(
-                f"The reference summary has format {number}; this mlnb reads up to {FORMAT}.",
-                "Upgrade mlnb to read it.",
-                found=number,
-                known=FORMAT,
-            )
+        if isinstance(number, int):
+            NewerFormatError.check("reference.json", number, FORMAT)
         try:
             return _parse(document)
         except (KeyError, TypeError, ValueError) as error:

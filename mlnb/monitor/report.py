@@ -7,7 +7,7 @@ added under this number; a key whose meaning changes raises it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -15,20 +15,19 @@ import numpy as np
 
 from mlnb.errors import MonitorError
 from mlnb.monitor import distance
-from mlnb.monitor.answer import SEVERAL, ranker_performance
 from mlnb.monitor.compare import Drift, cells, compare
 from mlnb.monitor.feature import Feature
 from mlnb.monitor.findings import Finding, error_findings, feature_findings, label_findings
-from mlnb.monitor.performance import Performance, classifier_performance, regressor_performance
+from mlnb.monitor.joined import Joined, join
+from mlnb.monitor.performance import Performance
 from mlnb.monitor.reference import Reference
-from mlnb.monitor.span import Instants, Span, bounds, instant, parse_span, window_numbers
-from mlnb.monitor.values import Floats
-from mlnb.monitor.window import REFUSED, Tally, Window, count, empty_window, parse_texts
+from mlnb.monitor.span import Instants, Span, bounds, days, instant, parse_span, window_numbers
+from mlnb.monitor.text import counted
+from mlnb.monitor.window import Tally, Window, count, empty_window
 from mlnb.service.log_reader import Batch, LabelValue
 
 FORMAT = 1
 _GAPS = 2_000
-_UNLABELLED = Performance(0, {})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,13 +118,14 @@ class Report:
     def summary(self) -> str:
         """Return the report in two sentences."""
         scored = self.total.prediction.rows
-        asked = f"{self.ref} answered {scored:,} rows from {_day(self.total.first)} to {_day(self.total.last)}"
+        asked = f"{self.ref} answered {counted(scored, 'row')} {days(self.total.first, self.total.last)}"
         names = [column.name for column in self.drifted]
-        share = f"{len(names)} of {len(self.features)} features drifted"
+        features = counted(len(self.features), "feature")
+        share = f"{len(names)} of {features} drifted"
         if not scored:
             return f"{asked}. There is nothing to compare with the reference."
         if not names:
-            return f"{asked}. None of its {len(self.features)} features drifted by more than {distance.TOLERANCE:.2f}."
+            return f"{asked}. None of its {features} drifted by more than {distance.TOLERANCE:.2f} and above chance."
         return f"{asked}. {share} by more than {distance.TOLERANCE:.2f}, most of all {names[0]}."
 
     def to_json(self) -> dict[str, object]:
@@ -144,7 +144,7 @@ class Report:
             "features": [_column_json(column) for column in self.features],
             "importance": dict(self.importance),
             "answers": [_column_json(column) for column in self.answers],
-            "performance": {"rows": self.overall.rows, **self.overall.metrics},
+            "performance": self.overall.to_json(),
             "windows": [
                 _window_json(window, realised) for window, realised in zip(self.windows, self.performance, strict=True)
             ],
@@ -164,6 +164,7 @@ def build_report(
     at: datetime,
     span: str = "day",
     labels: Mapping[str, LabelValue] | None = None,
+    outputs: Sequence[str] = (),
 ) -> Report:
     """Return the report of a service's logged rows.
 
@@ -182,6 +183,8 @@ def build_report(
         ``hour``, ``day``, ``week``, ``month``, or a number of rows such as ``500 rows``, by event time.
     labels : mapping of str to label, optional
         Labels by prediction id.
+    outputs : sequence of str, optional
+        The names of the values of an answer, where it has several.
 
     Raises
     ------
@@ -191,7 +194,7 @@ def build_report(
     length = parse_span(span)
     known = labels or {}
     counted: dict[int, Window] = {}
-    joined: dict[int, _Joined] = {}
+    joined: dict[int, Joined] = {}
     found = 0
     for batch, ranks in _ranked(length, batches):
         for number, window in count(reference, batch, length, ranks, version=version).items():
@@ -199,7 +202,7 @@ def build_report(
         if known:
             found += sum(key in known for key in batch.id)
             event_at = np.array(batch.event_at, dtype=np.int64)
-            _join(joined, batch, window_numbers(length, event_at, ranks), known, version)
+            join(joined, batch, window_numbers(length, event_at, ranks), known, version)
     if not counted:
         raise MonitorError(
             f"No prediction of {model} has been logged in this time.",
@@ -211,7 +214,7 @@ def build_report(
     total = _merged(windows)
     features = _ranking(reference, windows, total)
     answers = tuple(_answers(reference, windows, total))
-    everything = _Joined()
+    everything = Joined()
     for pairs in joined.values():
         everything.extend(pairs)
     return Report(
@@ -224,42 +227,10 @@ def build_report(
         total=total,
         features=tuple(features),
         answers=answers,
-        performance=tuple(joined.get(number, _Joined()).measure(reference) for number in numbered),
-        overall=everything.measure(reference),
+        performance=tuple(joined.get(number, Joined()).measure(reference, outputs) for number in numbered),
+        overall=everything.measure(reference, outputs),
         findings=tuple(_findings(features, answers, total, len(known), found)),
     )
-
-
-@dataclass(slots=True)
-class _Joined:
-    """Labels and the answers they belong to."""
-
-    labels: list[LabelValue] = field(default_factory=list)
-    predictions: list[object] = field(default_factory=list)
-    probabilities: list[object] = field(default_factory=list)
-
-    def extend(self, other: _Joined) -> None:
-        self.labels += other.labels
-        self.predictions += other.predictions
-        self.probabilities += other.probabilities
-
-    def measure(self, reference: Reference) -> Performance:
-        if not self.labels:
-            return _UNLABELLED
-        if reference.task == "ranker":
-            return ranker_performance(self.labels, self.predictions)
-        if reference.task in SEVERAL:
-            return Performance(len(self.labels), {})  # a label is one value, an answer several
-        if reference.task != "classifier":
-            return regressor_performance(self.labels, self.predictions)
-        return classifier_performance(
-            self.labels, self.predictions, self._table(len(reference.classes)), reference.classes
-        )
-
-    def _table(self, width: int) -> Floats:
-        unknown = [math.nan] * width
-        rows = [row if isinstance(row, list) and len(row) == width else unknown for row in self.probabilities]
-        return np.array(rows, dtype=np.float64).reshape(len(rows), width)
 
 
 def _ranked(span: Span, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Instants]]:
@@ -274,23 +245,6 @@ def _ranked(span: Span, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Insta
     ranks = np.empty(event_at.size, dtype=np.int64)
     ranks[np.argsort(event_at, kind="stable")] = np.arange(event_at.size)
     yield from zip(held, np.split(ranks, np.cumsum([len(batch) for batch in held])[:-1]), strict=True)
-
-
-def _join(
-    joined: dict[int, _Joined], batch: Batch, numbers: Instants, labels: Mapping[str, LabelValue], version: int
-) -> None:
-    places = [
-        place
-        for place, key in enumerate(batch.id)
-        if key in labels and batch.status[place] < REFUSED and batch.version[place] == version
-    ]
-    predictions = parse_texts([batch.prediction[place] for place in places])
-    probabilities = parse_texts([batch.probabilities[place] for place in places])
-    for place, prediction, probability in zip(places, predictions, probabilities, strict=True):
-        pairs = joined.setdefault(int(numbers[place]), _Joined())
-        pairs.labels.append(labels[batch.id[place]])
-        pairs.predictions.append(prediction)
-        pairs.probabilities.append(probability)
 
 
 def _filled(reference: Reference, span: Span, counted: Mapping[int, Window]) -> dict[int, Window]:
@@ -375,7 +329,7 @@ def _window_json(window: Window, realised: Performance) -> dict[str, object]:
         "latency_p50_ms": _null(window.latency_ms(50)),
         "latency_p95_ms": _null(window.latency_ms(95)),
         "latency_p99_ms": _null(window.latency_ms(99)),
-        "performance": {"rows": realised.rows, **realised.metrics},
+        "performance": realised.to_json(),
     }
 
 
@@ -393,7 +347,3 @@ def _or(value: float, instead: float) -> float:
 
 def _iso(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _day(at: int) -> str:
-    return instant(at).strftime("%Y-%m-%d")

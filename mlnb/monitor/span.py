@@ -99,3 +99,9 @@ def bounds(span: Span, number: int) -> tuple[int, int]:
 def instant(at: int) -> datetime:
     """Return nanoseconds since 1970 as an aware UTC time."""
     return _EPOCH + timedelta(microseconds=at // 1000)
+
+
+def days(first: int, last: int) -> str:
+    """Return ``on 2013-01-01``, or ``from 2013-01-01 to 2013-01-10``."""
+    texts = [f"{instant(at):%Y-%m-%d}" for at in (first, last)]
+    return f"on {texts[0]}" if texts[0] == texts[1] else f"from {texts[0]} to {texts[1]}"

@@ -29,9 +29,15 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def predictions(count: int) -> str:
-    """Return ``1 prediction`` or ``n predictions``."""
-    return "1 prediction" if count == 1 else f"{count:,} predictions"
+def counted(count: int, noun: str) -> str:
+    """Return how many there are.
+
+    Examples
+    --------
+    >>> counted(1, "row"), counted(1200, "row")
+    ('1 row', '1,200 rows')
+    """
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def shortened(name: str, length: int) -> str:

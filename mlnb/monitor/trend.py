@@ -24,8 +24,8 @@ class Period:
     window : Window
         Their counts.
     performance : Performance
-        Of the labelled predictions. Accuracy, log loss, MAE and RMSE are exact; the area under the ROC curve is the
-        windows' mean, weighted with their rows.
+        Of the labelled predictions. Accuracy, log loss, MAE and RMSE are exact; the area under the ROC curve, and
+        what is a mean over several outputs, is the windows' mean, weighted with their rows.
     """
 
     places: range

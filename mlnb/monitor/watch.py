@@ -6,6 +6,7 @@ import json
 from datetime import datetime
 from pathlib import Path
 
+from mlnb.model.signature import Signature
 from mlnb.monitor.labels import read_labels as read_label_file
 from mlnb.monitor.reference import Reference
 from mlnb.monitor.report import Report, build_report
@@ -46,6 +47,7 @@ def watch(version: Version, state: StateFolder, *, at: datetime, span: str, labe
         at=at,
         span=span,
         labels=known,
+        outputs=[one.name for one in Signature.from_json(version.signature).outputs],
     )
     importance = importance_of(version, state.files)
     return weigh(report, importance.shares() if importance else {})

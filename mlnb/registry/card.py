@@ -23,6 +23,7 @@ from mlnb.registry.card_sections import Known
 from mlnb.registry.card_words import facts_of, words_of
 
 if TYPE_CHECKING:
+    from mlnb.model.evaluation import Evaluation
     from mlnb.model.importance import Importance
     from mlnb.registry.audit import Audit
     from mlnb.registry.gates import Verdict
@@ -92,7 +93,24 @@ def card_of(
     evidence, verdicts = judged
     evaluations, facts = registry.evaluations(version), facts_of(version, store)
     words, importance = words_of(version, store, audit), importance_of(version, store)
-    return compose(Known(version, evidence or version.metrics, verdicts, evaluations, facts, words, importance))
+    ordered = own_first(evaluations, version.metrics)
+    return compose(Known(version, evidence or version.metrics, verdicts, ordered, facts, words, importance))
+
+
+def own_first(evaluations: Mapping[str, Evaluation], metrics: Mapping[str, float]) -> dict[str, Evaluation]:
+    """Return the evaluations, those that gave most of the run's named metrics first: a rival's is not the model's.
+
+    Examples
+    --------
+    >>> list(own_first({}, {"auc": 0.9}))
+    []
+    """
+    named = _named(metrics)
+
+    def order(name: str) -> tuple[int, bool]:
+        return -len(named & {one.value for one in evaluations[name].metrics}), not name.endswith(".evaluation")
+
+    return {name: evaluations[name] for name in sorted(evaluations, key=order)}
 
 
 def importance_of(version: Version, store: FileStore) -> Importance | None:
@@ -148,7 +166,8 @@ def _wanted(title: str, notebook: str) -> str:
 def _headline(known: Known) -> Iterator[tuple[str, str]]:
     first = next(iter(known.evaluations.values()), None)
     if first is not None:
-        for metric in first.metrics[:2]:
+        named = _named(known.version.metrics)
+        for metric in sorted(first.metrics, key=lambda one: one.value not in named)[:2]:
             interval = "" if math.isnan(metric.low) else f" [{metric.low:.3g}, {metric.high:.3g}]"
             yield f"{metric.value:.4g}", f"{metric.name}{interval}"
     else:
@@ -161,6 +180,11 @@ def _headline(known: Known) -> Iterator[tuple[str, str]]:
         yield f"{passed} of {len(known.verdicts)}", "gates passed"
     if "latency_p99_ms" in known.evidence:
         yield f"{known.evidence['latency_p99_ms']:.3g} ms", "latency p99"
+
+
+def _named(metrics: Mapping[str, float]) -> set[float]:
+    """Return the numbers that the run itself calls its metrics."""
+    return {value for name, value in metrics.items() if "." not in name and "[" not in name}
 
 
 def _metadata(known: Known, task: str) -> dict[str, str | tuple[str, ...]]:

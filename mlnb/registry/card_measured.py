@@ -12,7 +12,7 @@ from mlnb.model.explain_figures import Bar, bars_figure, bars_svg
 
 if TYPE_CHECKING:
     from mlnb.model.evaluation import Evaluation, Metric, Slice
-    from mlnb.model.fairness import Fairness
+    from mlnb.model.fairness import Fairness, Group
     from mlnb.model.importance import Importance
 
 _TOLD = 3
@@ -49,7 +49,7 @@ def compared(found: Sequence[Fairness]) -> Iterator[Block]:
             (
                 f"{group.value}{' (small)' if group.small else ''}",
                 f"{group.rows:,}",
-                *(_value(group.metrics[name]) for name in names),
+                *(_between(group, name) for name in names),
             )
             for group in one.groups
         )
@@ -61,6 +61,12 @@ def compared(found: Sequence[Fairness]) -> Iterator[Block]:
         yield Table(("largest difference between groups", ""), gaps, numbers=(1,))
 
 
+def _between(group: Group, name: str) -> str:
+    low, high = group.intervals.get(name, (math.nan, math.nan))
+    ends = "" if math.isnan(low) or math.isnan(high) else f" [{_value(low)}, {_value(high)}]"
+    return f"{_value(group.metrics[name])}{ends}"
+
+
 def explained(importance: Importance | None) -> Iterator[Block]:
     """Yield what shuffling each column costs."""
     if importance is None:
@@ -69,7 +75,7 @@ def explained(importance: Importance | None) -> Iterator[Block]:
     yield Sentence(importance.sentence())
     bars = [Bar(one.name, one.value, one.deviation) for one in importance.columns[:_DRAWN]]
     title = "Importance of the columns"
-    yield Drawing(title, bars_svg(bars, title), bars_figure(bars, title))
+    yield Drawing(title, bars_svg(bars, title, importance.unit), bars_figure(bars, title, importance.unit))
     rows = tuple((one.name, _value(one.value), _value(one.deviation)) for one in importance.columns)
     yield Table(("column", "importance", "deviation of the shuffles"), rows, numbers=(1, 2))
 

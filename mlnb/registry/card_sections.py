@@ -96,10 +96,15 @@ def metrics(known: Known) -> Iterator[Block]:
         judged = tuple(("passed" if one.passed else "FAILED", one.sentence) for one in known.verdicts)
         yield Table(("gate", "what was found"), judged, "Gates")
     if shown:
-        rows = tuple((name, number(value)) for name, value in list(shown.items())[:_NUMBERS])
-        yield Table(("number", "value"), rows, "What was measured", (1,))
-    if len(shown) > _NUMBERS:
-        yield Sentence(f"{len(shown) - _NUMBERS} more numbers are in mlnb models show {known.version.ref}.")
+        for caption, names in (
+            ("Metrics of the run", [name for name in shown if name in known.version.metrics]),
+            ("Measured of the package and its service", [name for name in shown if name not in known.version.metrics]),
+        ):
+            rows = tuple((name, number(shown[name])) for name in names[:_NUMBERS])
+            if rows:
+                yield Table(("number", "value"), rows, caption, (1,))
+            if len(names) > _NUMBERS:
+                yield Sentence(f"{len(names) - _NUMBERS} more are in mlnb models show {known.version.ref}.")
     if not shown:
         yield Sentence(
             "No metric was recorded: name one with --metrics on a stage, or bind what mlnb.evaluate returns."
@@ -110,7 +115,8 @@ def evaluation_data(known: Known) -> Iterator[Block]:
     """Yield the sample, by column."""
     facts = known.facts
     if facts.columns:
-        yield Sentence(f"The sample {facts.sample} holds {facts.rows:,} rows of {len(facts.columns)} columns.")
+        columns = "1 column" if len(facts.columns) == 1 else f"{len(facts.columns)} columns"
+        yield Sentence(f"The sample {facts.sample} holds {facts.rows:,} rows of {columns}.")
         yield Table(
             ("column", "type", "missing", "range or commonest values", "mean", "deviation"),
             tuple(_column_row(one) for one in facts.columns),

@@ -7,6 +7,7 @@ model scores clearly better on them than on shuffled ones.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 _LABELS = ("y", "y_test", "y_valid", "y_val", "y_true", "labels", "target", "targets", "truth")
 _LARGEST_BYTES = 200_000_000
 _LONGEST_REPR = 4_000
+_ADDRESS = re.compile(r"<(?:[\w.]+\.)?(\w+) object at 0x[0-9a-f]+>")
+"""How Python writes an object whose class says nothing of it: its address differs each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +126,10 @@ def _fairness(
 ) -> Iterator[Fairness]:
     """Yield the comparison of each sensitive column; what cannot be compared is told in `notes`."""
     named = sensitive_columns(words)
-    if named and not installed():
+    signature = sitter.scorer.signature
+    task = signature.task
+    if named and len(signature.classes) == 2 and not installed():
         notes.append(HOW_TO_GET)
-        return
-    task = sitter.scorer.signature.task
     if named and task not in ("classifier", "regressor"):
         notes.append(f"Groups are compared by the answers of classifiers and regressors; this is a {task}.")
         return
@@ -139,7 +142,7 @@ def _fairness(
                 "rows are the sample's: hand one over from a stage."
             )
             continue
-        yield measure_fairness(sitter.scorer.signature, scores, column, values, *labels)
+        yield measure_fairness(signature, scores, column, values, *labels)
 
 
 def _sensitive(column: str, sitter: Sitter, record: RunRecord, store: FileStore) -> Values | None:
@@ -186,5 +189,5 @@ def _spelt(given: Input) -> str:
 
 
 def _told(estimator: object) -> str:
-    text = repr(estimator)
+    text = _ADDRESS.sub(r"\1", repr(estimator))
     return text if len(text) <= _LONGEST_REPR else f"{text[:_LONGEST_REPR]} ..."

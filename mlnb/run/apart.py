@@ -6,8 +6,10 @@ an estimator's fitted attributes. NaN equals NaN. Functions and classes are equa
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, cast
 
@@ -17,6 +19,7 @@ from mlnb.store.equality import same
 FLOOR = 1e-12
 """Absolute difference below which two numbers are equal: both are rounding noise around zero."""
 _DEPTH = 6
+_MORE = re.compile(r"; (\d+) more differ$")
 _SHOWN = 60
 _NAMED = 3
 
@@ -130,14 +133,18 @@ def _first(found: Iterable[tuple[str, str]]) -> str:
     differing = [(place, clause) for place, clause in found if clause]
     if not differing:
         return ""
-    place, clause = differing[0]
+    place, told = differing[0]
+    within = _MORE.search(told)
+    clause = told[: within.start()] if within else told
     joint = "" if clause.startswith(("[", ".")) else ": "
-    others = f"; {len(differing) - 1} more differ" if len(differing) > 1 else ""
-    return f"{place}{joint}{clause}{others}"
+    others = len(differing) - 1 + (int(within[1]) if within else 0)
+    return f"{place}{joint}{clause}{f'; {others} more differ' if others else ''}"
 
 
 def _state(value: Any) -> Mapping[Any, object] | None:
-    """Return what an object is made of: its attributes, else the state that pickle would keep."""
+    """Return what an object is made of: its fields or attributes, else the state that pickle would keep."""
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name, None) for field in fields(value)}
     if hasattr(value, "__dict__"):
         return cast("Mapping[Any, object]", vars(value))
     try:

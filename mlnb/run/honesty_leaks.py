@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mlnb.run.honesty_finding import Finding, rows
+from mlnb.run.honesty_finding import Finding, fitted_before_split, found_at, rows
 from mlnb.run.honesty_notes import Note
 from mlnb.run.honesty_rows import Digests, Shared, mixed, same_rows, shared
 
@@ -77,11 +77,9 @@ def _shared_rows(fits: Sequence[Noted], scores: Sequence[Noted]) -> Iterator[Fin
 
 
 def _overlap(fit: Noted, score: Noted, found: Shared) -> Finding:
-    return Finding(
-        check="shared rows",
-        stage=score.stage,
-        cell=score.cell,
-        line=score.line,
+    return found_at(
+        score,
+        "shared rows",
         problem=(
             f"{rows(found.rows)} of {found.scored:,} ({found.share:.1%}) on which {score.note.estimator} is scored in "
             f"{score.place} are among those it was fitted on in {fit.place}; equal rows in the data itself explain "
@@ -93,11 +91,9 @@ def _overlap(fit: Noted, score: Noted, found: Shared) -> Finding:
 
 
 def _training_only(fit: Noted, score: Noted) -> Finding:
-    return Finding(
-        check="shared rows",
-        stage=score.stage,
-        cell=score.cell,
-        line=score.line,
+    return found_at(
+        score,
+        "shared rows",
         problem=(
             f"{score.note.estimator} is scored in {score.place} on nothing but the {rows(len(score.rows))} that it was "
             f"fitted on in {fit.place}."
@@ -117,11 +113,9 @@ def _targets(fits: Sequence[Noted]) -> Iterator[Finding]:
             if (suspect.column, fit.cell) not in seen:
                 seen.add((suspect.column, fit.cell))
                 name = suspect.column if suspect.column.startswith("column ") else f"The column {suspect.column!r}"
-                yield Finding(
-                    check="target among features",
-                    stage=fit.stage,
-                    cell=fit.cell,
-                    line=fit.line,
+                yield found_at(
+                    fit,
+                    "target among features",
                     problem=(
                         f"{name[0].upper()}{name[1:]} of what {fit.note.estimator} is fitted on in {fit.place} "
                         f"{suspect.how} the target."
@@ -193,16 +187,12 @@ def _behind(now: Digests, out: Digests, given: Digests) -> Digests:
 
 
 def _too_early(fit: Noted, score: Noted, found: Shared) -> Finding:
-    return Finding(
-        check="fitted before the split",
-        stage=fit.stage,
-        cell=fit.cell,
-        line=fit.line,
-        problem=(
+    return fitted_before_split(
+        fit,
+        (
             f"{fit.note.estimator} was fitted in {fit.place} on {rows(len(fit.rows))}, {found.rows:,} of which are "
             f"scored by {score.note.estimator} in {score.place} ({found.share:.0%} of the {found.scored:,} scored "
             "rows): it has seen what it should be tested on."
         ),
-        remedy="Split first and fit it on the training rows only, best inside a Pipeline with the estimator.",
-        amount=found.share,
+        found.share,
     )

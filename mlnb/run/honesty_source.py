@@ -13,7 +13,7 @@ from mlnb.notebook.aliasing import roots
 from mlnb.notebook.document import Cell
 from mlnb.pipeline.graph import Pipeline, Stage
 from mlnb.pipeline.setup import tree_of
-from mlnb.run.honesty_finding import Finding
+from mlnb.run.honesty_finding import Finding, fitted_before_split
 
 _SCALERS = ("StandardScaler", "MinMaxScaler", "RobustScaler", "MaxAbsScaler", "PowerTransformer", "QuantileTransformer")
 _SELECTORS = ("SelectKBest", "SelectPercentile", "SelectFromModel", "RFE", "RFECV", "VarianceThreshold")
@@ -113,16 +113,10 @@ def _fit_transform(value: ast.expr, kinds: dict[str, str]) -> str:
 
 
 def _early(early: _Made, split: str, stage: str, cell: int, line: int) -> Finding:
-    return Finding(
-        check="fitted before the split",
-        stage=early.stage,
-        cell=early.cell,
-        line=early.line,
-        problem=(
-            f"{early.by} is fitted in stage {early.stage!r}, cell {early.cell}, line {early.line} on rows that "
-            f"{split} parts only later (stage {stage!r}, cell {cell}, line {line}): it sees what is tested on."
-        ),
-        remedy="Split first and fit it on the training rows only, best inside a Pipeline with the estimator.",
+    return fitted_before_split(
+        early,
+        f"{early.by} is fitted in stage {early.stage!r}, cell {early.cell}, line {early.line} on rows that "
+        f"{split} parts only later (stage {stage!r}, cell {cell}, line {line}): it sees what is tested on.",
     )
 
 

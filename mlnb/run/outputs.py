@@ -1,8 +1,8 @@
 """Saved and new outputs of a cell become the differences that a reader of the notebook would mind.
 
-Compared are what was printed (all of it as one text), each display by the richest kinds that both have, and an
-exception by its class and text. Not compared: stderr (warnings, progress bars), widgets (their ids are drawn by lot),
-scripts, and what mlnb itself shows.
+Compared are what was printed (all of it as one text), each display by the richest kinds that both have (a table by its
+HTML alone), and an exception by its class and text. Not compared: stderr (warnings, progress bars), widgets (their ids
+are drawn by lot), scripts, and what mlnb itself shows.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _compare(place: int, before: _Output, after: _Output, tolerance: float) -> l
     if before.bundle is None or after.bundle is None:
         found = compare_texts(before.text, after.text, tolerance)
         return [_told(place, before.kind, found)] if found else []
-    shared = [mime for mime in before.bundle if mime in after.bundle]
+    shared = [mime for mime in before.bundle if mime in after.bundle and not _spare(mime, before.bundle, after.bundle)]
     if not shared:
         return [OutputDifference(place, "display", _described(before), _described(after), "the kinds of output differ")]
     for mime in sorted(shared, key=lambda mime: mime not in _TEXTS):
@@ -120,6 +120,11 @@ def _compare(place: int, before: _Output, after: _Output, tolerance: float) -> l
         if difference:
             return [_told(place, mime, difference)]  # one reason is enough: the same thing in another form
     return []
+
+
+def _spare(mime: str, before: Json, after: Json) -> bool:
+    """Say whether a kind is but a table's plain text beside the table, which breaks where a terminal's line would."""
+    return mime == "text/plain" and all("<table" in _joined(each.get("text/html")) for each in (before, after))
 
 
 def _compare_content(mime: str, before: object, after: object, tolerance: float) -> TextDifference | None:

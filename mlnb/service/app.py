@@ -208,7 +208,8 @@ class Application:
         if route.name == "/explain":
             return await self._explain(await read_body(scope, receive, self._limits))
         if route.path:
-            return Answer(200, encode(describe(route.path, self._router.routing, ready=self.ready)))
+            explains = bool(self._limits.explain_evaluations)
+            return Answer(200, encode(describe(route.path, self._router.routing, ready=self.ready, explains=explains)))
         return await self._predict(route, scope, receive, request_id)
 
     async def _predict(self, route: Route, scope: Message, receive: Receive, request_id: str) -> Answer:
@@ -261,7 +262,7 @@ class Application:
         await self._committed(self._opened_log().append([record]))
 
     async def _label(self, body: bytes) -> Answer:
-        labels = parse_labels(body, self._limits.rows)
+        labels = parse_labels(body, self._limits.rows, self._router.routing.outputs)
         await self._committed(self._opened_log().label(labels, time_ns()))
         return Answer(200, encode({"accepted": len(labels)}))
 

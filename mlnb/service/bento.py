@@ -4,7 +4,7 @@ Layout of the Bento's source, format 2 (format 1 had no ``lock.txt`` and no ``Do
 
     service.py                the BentoML face
     Dockerfile                the image's recipe; this folder is its context
-    lock.txt                  what its environment holds (`mlnb.service.environment`)
+    lock.txt                  what its environment holds (`mlnb.service.lock`)
     aliases.json              the routing it was built with
     versions/<number>/        one model package for each version
     mlnb/                     the modules that answer, copied: `carried`
@@ -32,8 +32,8 @@ from filelock import FileLock
 
 from mlnb.errors import ServiceError
 from mlnb.service.builder import Builder
-from mlnb.service.environment import FILE as LOCK
-from mlnb.service.environment import LOCKED, lock
+from mlnb.service.lock import FILE as LOCK
+from mlnb.service.lock import LOCKED, lock
 from mlnb.service.needs import requirements
 from mlnb.service.recipe import dockerfile
 from mlnb.service.routing_files import write_aliases
@@ -67,7 +67,7 @@ class Bento:
 
 def builder_for(state: StateFolder) -> Builder:
     """Return what builds the next Bento of a project: who starts it early does not wait for BentoML to load."""
-    return Builder(make_folder(state.root / "bentoml"))
+    return Builder(state.root / "bentoml")
 
 
 def build_bento(
@@ -91,7 +91,7 @@ def build_bento(
     state : StateFolder
         The project's state; the store is its ``bentoml/``.
     environment : {"locked", "installed"}
-        How the lock is made where the packages bring none, or not the same; see `mlnb.service.environment.lock`.
+        How the lock is made where the packages bring none, or not the same; see `mlnb.service.lock.lock`.
     builder : Builder, optional
         What builds it, from `builder_for`; one of its own by default.
 

@@ -1,6 +1,7 @@
 """A laid out folder becomes a Bento, by BentoML's own API in a process that loads BentoML while the folder is made.
 
 BentoML takes longer to load than to build, and what it builds is imported, so that each Bento has a process of its own.
+It starts with the first stage that runs: it has loaded when what the stage gives is to be packaged.
 """
 
 from __future__ import annotations
@@ -9,11 +10,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from mlnb.run.events import StageStarted
+from mlnb.store.disk import make_folder
+
 _BUILD = """
-import importlib, json, sys
+import importlib, json, os, sys
 import bentoml.bentos
 for name in ("_bentoml_sdk", "_bentoml_sdk.images", "pip_requirements_parser", "msgspec", "numpy", "sqlite3"):
     try:
@@ -23,6 +28,8 @@ for name in ("_bentoml_sdk", "_bentoml_sdk.images", "pip_requirements_parser", "
 asked = json.loads(sys.stdin.readline() or "null")
 if asked:
     bentoml.bentos.build_bentofile(asked.pop("bentofile"), **asked)
+    sys.stdout.flush()
+    os._exit(0)  # all is written; taking down what was imported would take longer than the rest
 """
 _TIMEOUT_S = 300
 
@@ -52,9 +59,26 @@ class Builder:
             self._process.kill()
             self._process.communicate()
 
+    def following(self, notify: Callable[[object], None]) -> Callable[[object], None]:
+        """Return what to tell of a run's events: it tells `notify`, and loads BentoML as soon as a stage executes."""
+
+        def told(event: object) -> None:
+            if isinstance(event, StageStarted):
+                self.start()
+            notify(event)
+
+        return told
+
     def start(self) -> None:
-        """Begin to load BentoML; a second time does nothing."""
+        """Begin to load BentoML; a second time does nothing.
+
+        Raises
+        ------
+        StorageError
+            If the store's folder cannot be made.
+        """
         if self._process is None:
+            make_folder(self._home)
             dropped = {"PYTHONPATH", "PYTHONSAFEPATH", "PYTHONDONTWRITEBYTECODE"}  # compiled once, not for each Bento
             environ = {key: value for key, value in os.environ.items() if key not in dropped}
             environ |= {"BENTOML_HOME": str(self._home), "BENTOML_DO_NOT_TRACK": "True"}

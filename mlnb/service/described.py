@@ -13,7 +13,7 @@ from mlnb.model.metadata import inference_metadata, openapi
 from mlnb.service.router import LoadedVersion, Routing
 
 
-def describe(path: str, routing: Routing, *, ready: bool) -> dict[str, object]:
+def describe(path: str, routing: Routing, *, ready: bool, explains: bool = False) -> dict[str, object]:
     """Return the document at a path that `mlnb.service.protocols.route_of` has let through.
 
     Raises
@@ -23,7 +23,8 @@ def describe(path: str, routing: Routing, *, ready: bool) -> dict[str, object]:
     """
     if path == "/openapi.json":
         version = _live(routing)
-        return openapi(routing.model, str(version.number), sorted(routing.aliases), version.scorer.signature)
+        aliases, signature = sorted(routing.aliases), version.scorer.signature
+        return openapi(routing.model, str(version.number), aliases, signature, explains=explains)
     if path.startswith("/v1/"):
         return _first_version(path, routing, ready=ready)
     match path.strip("/").split("/")[1:]:

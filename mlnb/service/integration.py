@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlnb.errors import ServiceError
-from mlnb.service.environment import FILE as LOCK
-from mlnb.service.environment import INSTALLED, digest_of_lock, environment_of
+from mlnb.service.environment import environment_of
 from mlnb.service.latency import measure
+from mlnb.service.lock import FILE as LOCK
+from mlnb.service.lock import INSTALLED, digest_of_lock
 from mlnb.service.skew import Skew, read_sample, replay
 from mlnb.service.target import Target
 from mlnb.settings import Settings

@@ -12,11 +12,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from mlnb.errors import NewerFormatError, StorageError
 from mlnb.service.log import SCHEMA, nanoseconds
 
-LabelValue = str | int | float | bool
+LabelValue = str | int | float | bool | list[Any] | dict[str, Any]
+"""What came true: one value; of an answer of several values a list, or some of them by the output's name."""
 _EARLIEST, _LATEST = -(2**63), 2**63 - 1
 _QUERY = """
 SELECT id, request_id, event_at, logged_at, model, version, alias, status, latency_ms, inputs, prediction,

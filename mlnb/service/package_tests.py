@@ -45,8 +45,10 @@ class PackageTests:
         """Say it in one line; empty where no test names the model."""
         if not self.passed and not self.beyond:
             return ""
-        beyond = f", {self.beyond} ask for more than a package has" if self.beyond else ""
-        return f"{self.passed} test cases pass with the package{beyond}; "
+        passed = "1 test case passes" if self.passed == 1 else f"{self.passed} test cases pass"
+        asks = "asks" if self.beyond == 1 else "ask"
+        beyond = f", {self.beyond} {asks} for more than a package has" if self.beyond else ""
+        return f"{passed} with the package{beyond}; "
 
 
 def run_package_tests(

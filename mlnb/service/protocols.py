@@ -11,7 +11,7 @@ names. A refusal is ``{"error": {"problem", "remedy", "faults"}}``; of those for
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -165,14 +165,24 @@ def parse_predict(body: bytes, max_rows: int) -> PredictRequest:
     return PredictRequest(rows, None if timestamps is None else _event_times(timestamps, len(rows)))
 
 
-def parse_labels(body: bytes, max_labels: int) -> dict[str, str]:
+def parse_labels(body: bytes, max_labels: int, outputs: Collection[tuple[str, ...]] = ()) -> dict[str, str]:
     """Return the label of each prediction id, as JSON text.
+
+    Parameters
+    ----------
+    body : bytes
+        As received.
+    max_labels : int
+        As many are taken.
+    outputs : collection of tuple of str
+        Of each version that answers with several values their names; a label may then be a list with a value for each,
+        null where it is not known yet, or an object with some of them by name.
 
     Raises
     ------
     RequestError
         400 where the body is not of the form, 413 for more than `max_labels`, 422 for an id that no prediction can
-        have or a label that is not a string, number or boolean.
+        have or a label that is not a string, number or boolean, nor a list or object of them that fits the outputs.
     """
     form = 'Send {"labels": {"<prediction id>": value, ...}}.'
     document = document_of(body, form)
@@ -183,18 +193,41 @@ def parse_labels(body: bytes, max_labels: int) -> dict[str, str]:
         raise _too_many(len(labels), "labels", max_labels)
     faults = [f"{key[:60]!r} is not a prediction id" for key in labels if not _ID.fullmatch(key)]
     faults += [
-        f"the label of {key} is {_kind(value)}"
-        for key, value in labels.items()
-        if value is None or isinstance(value, (dict, list))
+        f"the label of {key} is {_kind(value)}" for key, value in labels.items() if not _is_label(value, outputs)
     ]
     if faults:
         raise RequestError(
             "Labels were refused; none was recorded.",
-            'Use the "ids" of a predict answer, each with a string, number or boolean.',
+            _label_remedy(outputs),
             status=422,
             faults=faults[:FAULTS_SHOWN],
         )
     return {key: encode(value).decode() for key, value in labels.items()}
+
+
+def _is_label(value: object, outputs: Collection[tuple[str, ...]]) -> bool:
+    if isinstance(value, str | int | float):
+        return True
+    if isinstance(value, list):
+        return any(len(names) == len(value) for names in outputs) and _some(value)
+    if isinstance(value, dict):
+        return any(value.keys() <= set(names) for names in outputs) and _some(value.values())
+    return False
+
+
+def _some(values: Collection[object]) -> bool:
+    """Say whether at least one value is known, and none is a list or an object."""
+    known = [value for value in values if value is not None]
+    return bool(known) and all(isinstance(value, str | int | float) for value in known)
+
+
+def _label_remedy(outputs: Collection[tuple[str, ...]]) -> str:
+    plain = 'Use the "ids" of a predict answer, each with a string, number or boolean'
+    if not outputs:
+        return f"{plain}."
+    names = max(outputs, key=len)
+    told = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+    return f"{plain}, or with a list of {len(names)} values ({told}), or with some of them by name."
 
 
 def request_id_of(headers: Sequence[tuple[bytes, bytes]]) -> str:

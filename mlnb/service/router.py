@@ -72,6 +72,12 @@ class Routing:
     aliases: Mapping[str, LoadedVersion]
     default: str
 
+    @property
+    def outputs(self) -> frozenset[tuple[str, ...]]:
+        """The names of the values of an answer, of each live version that answers with several."""
+        live = (one.scorer.signature for one in self.aliases.values())
+        return frozenset(tuple(output.name for output in one.outputs) for one in live if one.outputs)
+
     def version_of(self, alias: str) -> tuple[str, LoadedVersion]:
         """Return the alias that answers, and its version; "" asks for the default.
 

@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from mlnb.errors import ServiceError
-from mlnb.service.environment import FILE as LOCK
-from mlnb.service.environment import INSTALLED, digest_of_lock, environment_of, lock, read_lock, site_packages
+from mlnb.service.environment import environment_of, site_packages
+from mlnb.service.lock import FILE as LOCK
+from mlnb.service.lock import INSTALLED, digest_of_lock, lock, read_lock
 from mlnb.service.needs import requirements
 from mlnb.store.disk import write_bytes
 from mlnb.store.files import digest_of
@@ -60,7 +61,7 @@ def freeze_environment(package: Path, how: str, model: str) -> None:
     package : Path
         The package's folder.
     how : {"locked", "installed"}
-        See `mlnb.service.environment.lock`.
+        See `mlnb.service.lock.lock`.
     model : str
         Name of the model.
 

@@ -58,14 +58,7 @@ def read_json(path: Path, format: int = 1) -> Fields:
         raise _corrupt(path, f"it is not JSON ({error})") from error
     if not isinstance(mapping, dict) or not isinstance(mapping.get("format"), int):
         raise _corrupt(path, "it has no format number")
-    if mapping["format"] > format:
-        raise NewerFormatError(
-            f"{path} has format {mapping['format']}, this mlnb knows {format} at the most.",
-            "Upgrade mlnb, or work in another project folder.",
-            path=str(path),
-            found=mapping["format"],
-            known=format,
-        )
+    NewerFormatError.check(str(path), mapping["format"], format, "Upgrade mlnb, or work in another project folder.")
     return Fields(str(path), mapping)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -50,7 +51,7 @@ def figure(names: Sequence[str], logarithmic: Sequence[str], objective: str, dir
             y=[],
             mode="markers",
             showlegend=False,
-            marker={"color": [], "colorscale": "Viridis", "size": 7},
+            marker={"color": _BLUE, "size": 7},
             hovertemplate=name + " %{x}<br>" + objective + " %{y:.5g}<extra></extra>",
             row=2,
             col=place,
@@ -58,11 +59,14 @@ def figure(names: Sequence[str], logarithmic: Sequence[str], objective: str, dir
         made.update_xaxes(title_text=name, type="log" if name in logarithmic else None, row=2, col=place)
     made.update_xaxes(title_text="trial", row=1, col=1)
     made.update_yaxes(title_text=f"{objective} ({direction})", row=1, col=1)
+    if shown:
+        made.update_yaxes(title_text=objective, row=2, col=1)
     made.update_layout(
         template="plotly_white",
         height=_HEIGHT_PX if not shown else _HEIGHT_PX + 120,
         margin={"l": 60, "r": 20, "t": 30, "b": 50},
         legend={"orientation": "h", "y": 1.08},
+        autosize=True,
         meta={"names": shown, "direction": direction},
     )
     return made
@@ -82,7 +86,10 @@ def feed(made: go.Figure, trials: Sequence[Trial]) -> None:
     for trace, name in zip(made.data[len(_MARKS) + 1 :], names, strict=True):
         trace.x = [_shown(trial.values.get(name)) for trial in done]
         trace.y = [trial.score for trial in done]
-        trace.marker.color = [trial.number for trial in done]
+        axis = made.layout[trace.xaxis.replace("x", "xaxis")]
+        if axis.type == "log" and done:
+            ticks = _ticks([float(cast(float, trial.values[name])) for trial in done])
+            axis.tickvals, axis.ticktext = ticks, [f"{tick:g}" for tick in ticks]
 
 
 def _best_so_far(scores: Sequence[float], direction: str) -> list[float]:
@@ -91,6 +98,13 @@ def _best_so_far(scores: Sequence[float], direction: str) -> list[float]:
     for score in scores:
         found.append(better(found[-1], score) if found else score)
     return found
+
+
+def _ticks(values: Sequence[float]) -> list[float]:
+    """Return where a logarithmic axis is marked: 1, 2, 5 of each decade, or the decades alone where those are many."""
+    decades = range(math.floor(math.log10(min(values))), math.ceil(math.log10(max(values))) + 1)
+    steps = (1, 2, 5) if len(decades) <= 4 else (1,)
+    return [float(f"{step}e{decade}") for decade in decades for step in steps]
 
 
 def _shown(value: object) -> object:

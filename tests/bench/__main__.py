@@ -16,6 +16,8 @@ BENCHES = (
     "help",
     "explain",
     "fidelity",
+    "boosters",
+    "torch",
     "run",
     "kernels",
     "agree",

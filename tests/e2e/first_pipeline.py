@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,7 +36,11 @@ def stopped_services(server):
 @pytest.mark.timeout(900)
 @pytest.mark.usefixtures("stopped_services")
 def test_the_example_runs_deploys_and_is_promoted_by_a_click(server, open_notebook):
-    shutil.copy(EXAMPLE, server.root / EXAMPLE.name)
+    content = json.loads(EXAMPLE.read_text("utf-8"))
+    for verb in ("card", "explain"):
+        cell = {"cell_type": "code", "id": verb, "metadata": {}, "outputs": [], "execution_count": None}
+        content["cells"].append({**cell, "source": f"%mlnb models {verb} delays@staging"})
+    (server.root / EXAMPLE.name).write_text(json.dumps(content), "utf-8")
     notebook = open_notebook(EXAMPLE.name)
     notebook.wait_for_kernel()
     notebook.run_pipeline()
@@ -64,6 +67,16 @@ def test_the_example_runs_deploys_and_is_promoted_by_a_click(server, open_notebo
     assert mlnb("models", "show", "delays@production", folder=server.root)["ref"] == "delays/1"
     (service,) = mlnb("services", "list", folder=server.root)
     assert service["aliases"]["production"] == "delays/1"
+
+    told = notebook.execute("%mlnb models card")
+    expect(told.locator(".mlnb-card").first).to_contain_text(re.compile("Model details.*Metrics of the run", re.DOTALL))
+    told.locator(".js-plotly-plot .main-svg").first.scroll_into_view_if_needed()
+    notebook.picture("06-card")
+    told = notebook.execute("%mlnb models explain")
+    expect(told.locator(".js-plotly-plot")).to_have_count(2, timeout=120_000)
+    expect(told).to_contain_text("mean absolute SHAP value")
+    told.scroll_into_view_if_needed()
+    notebook.picture("07-explained")
 
     for start in ("late_minutes", "from importlib", "NUMERIC =", "%%stage prepare", "%%stage split"):
         notebook.execute(start)

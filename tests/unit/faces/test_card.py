@@ -121,6 +121,7 @@ def test_a_row_is_explained_by_shares_that_add_up(mlnb, registered, tmp_path) ->
     text = mlnb("models", "explain", "delays/2", "--row", "row.json").out
     assert "row 0 of row.json" in text and "exact" in text
     ranked = mlnb("models", "explain", "delays/2").out
+    assert "delays/2, probability of True: " in ranked and "mean absolute SHAP value" in ranked
     assert "100 rows" not in ranked and "80 rows against 25 background rows" in ranked
 
 

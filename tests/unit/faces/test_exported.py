@@ -73,3 +73,24 @@ def test_the_one_that_is_asked_for_is_written(mlnb: Mlnb, registered):
 def test_what_cannot_be_written_is_told(mlnb: Mlnb, registered, words, said):
     ran = mlnb("models", "smaller", "delays/2", *words)
     assert ran.code == 2 and said in ran.err.replace("\n", " ")
+
+
+def test_a_card_shows_shap_values_where_they_are_asked_for(mlnb: Mlnb, registered):
+    plain = mlnb("models", "card", "delays/2")
+    assert "SHAP" not in plain.out
+    shown = mlnb("models", "card", "delays/2", "--shap", "--html", "card.html")
+    assert (shown.code, shown.out.strip()) == (0, "The card of delays/2 is in card.html.")
+    page = (registered / "card.html").read_text("utf-8")
+    assert page.count("<svg") >= 2 and "Shares of the " in page
+    ranked = mlnb("models", "explain", "delays/2").out.splitlines()
+    name, size = next(line for line in ranked if line.startswith(("distance", "carrier"))).split()
+    assert f"<td>{name}</td>" in page and size[:6] in page
+
+
+def test_pmml_without_java_is_a_sentence_and_the_remedy(mlnb: Mlnb, registered):
+    ran = mlnb("models", "pmml", "delays/2", "late.pmml", env={"PATH": str(registered)})
+    assert ran.code == 2 and not (registered / "late.pmml").exists()
+    assert ran.err.split("\n")[:2] == [
+        "PMML needs Java, and there is no `java` on the path.",
+        "Install a Java runtime, 11 or newer, such as Debian's default-jre-headless.",
+    ]

@@ -48,6 +48,7 @@ def test_plan_shows_the_picture_and_how_the_stages_stand_here(live, write_notebo
     kernel.run(SMALL[2], cell="cell-2")
     assert "In this kernel: one done, two not run." in kernel.run("%mlnb plan").data[0]["text/plain"]
     assert json.loads(kernel.run("%mlnb plan --json").text)["stages"][0]["name"] == "one"
+    assert "`one` would run: it has no result yet." in kernel.run("%mlnb plan --why one").text
 
 
 def test_the_next_run_of_a_live_kernel_finds_its_libraries_loaded(live, write_notebook, tmp_path):

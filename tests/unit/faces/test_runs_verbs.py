@@ -75,7 +75,8 @@ def test_a_difference_names_parameters_code_data_metrics_and_outputs(two, mlnb):
     assert because["prepare"] == {"files"}
     assert {"code", "parameters", "inputs"} <= because["train"]
     text = mlnb("runs", "diff", "last~2", "last~1", cwd=two).out
-    assert "scale: 1.0 -> 2.0" in text and "train.score: 2.5 became 5.25 (+110 %)" in text
+    assert "scale: 1.0 -> 2.0" in text and "  prepare: other files" in text
+    assert "train.score" not in text, "the metric above says it"
     assert "+score = sum(model['weights']) / len(rows)" in text
 
 
@@ -169,7 +170,7 @@ def _result(text: str) -> dict[str, object]:
     return {"output_type": "execute_result", "execution_count": 2, "metadata": {}, "data": {"text/plain": text}}
 
 
-def test_verify_passes_where_the_outputs_come_again_and_says_what_it_did_not_compare(command, tmp_path, spawn):
+def test_verify_passes_where_the_outputs_come_again_and_says_what_it_did_not_compare(command, tmp_path, mlnb):
     path = command.notebook(*SAVED, path=tmp_path / "nb.ipynb")
     outputs = {
         1: [_printed("value  0.81250001 at 0x7fffffffff\n")],
@@ -179,7 +180,7 @@ def test_verify_passes_where_the_outputs_come_again_and_says_what_it_did_not_com
         5: [_printed("other\n")],
     }
     _saved(path, outputs, {3: "nbval-ignore-output", 5: "nbval-skip"})
-    told = spawn("verify", "nb.ipynb", "--json", "--junitxml", "out.xml")
+    told = mlnb("verify", "nb.ipynb", "--json", "--junitxml", "out.xml")
     assert told.code == 0, told.out
     checks = {check["cell"]: (check["state"], check["reason"]) for check in told.json()["checks"]}
     assert checks == {
@@ -194,7 +195,7 @@ def test_verify_passes_where_the_outputs_come_again_and_says_what_it_did_not_com
     outputs[1] = [_printed("value 0.81 at 0x7fffffffff\n")]
     outputs[2] = []
     _saved(path, outputs)
-    failed = spawn("verify", "nb.ipynb", "--junitxml", "out.xml")
+    failed = mlnb("verify", "nb.ipynb", "--junitxml", "out.xml")
     assert failed.code == 1
     assert (
         "✗ Cell 1 (stage one), output 1 (printed text): saved `value 0.81 at 0x…`, the clean run gave "
@@ -203,31 +204,31 @@ def test_verify_passes_where_the_outputs_come_again_and_says_what_it_did_not_com
     assert "✗ Cell 2 (stage two), output 1 (display): nothing saved, the clean run gave `1.625`" in failed.out
     assert "2 of 2 checks are not reproducible" in failed.out
     assert ET.parse(tmp_path / "out.xml").getroot().get("failures") == "2"
-    assert spawn("verify", "nb.ipynb", "--tolerance", "0.01").out.count("✗") == 1
+    assert mlnb("verify", "nb.ipynb", "--tolerance", "0.01").out.count("✗") == 1
 
 
-def test_verify_tells_of_a_failing_stage_and_of_metrics_that_do_not_come_again(command, tmp_path, spawn):
+def test_verify_tells_of_a_failing_stage_and_of_metrics_that_do_not_come_again(command, tmp_path, mlnb):
     command.notebook(
         "%%stage one --metrics score\nimport time\nscore = time.time_ns() % 1_000_003", path=tmp_path / "nb.ipynb"
     )
-    assert spawn("verify", "nb.ipynb").code == 0  # the first run: there is nothing to compare with
-    told = spawn("verify", "nb.ipynb", "--force", "--json")
+    assert mlnb("verify", "nb.ipynb").code == 0  # the first run: there is nothing to compare with
+    told = mlnb("verify", "nb.ipynb", "--force", "--json")
     assert told.code == 1
     (metric,) = [check for check in told.json()["checks"] if check["name"] == "metric score"]
     assert metric["state"] == "differs" and "Metric score (stage one): run " in metric["problems"][0]
     command.notebook("%%stage one\n1 / 0", "%%stage two\ny = 1", path=tmp_path / "nb.ipynb")
-    failed = spawn("verify", "nb.ipynb")
+    failed = mlnb("verify", "nb.ipynb")
     assert failed.code == 1 and "✗ Stage 'one' failed in cell 1, line 2: ZeroDivisionError" in failed.out
 
 
-def test_a_notebook_without_outputs_has_nothing_to_verify(command, tmp_path, spawn):
+def test_a_notebook_without_outputs_has_nothing_to_verify(command, tmp_path, mlnb):
     command.notebook("%%stage one\nprint(1)", path=tmp_path / "nb.ipynb")
-    told = spawn("verify", "nb.ipynb")
+    told = mlnb("verify", "nb.ipynb")
     assert told.code == 0 and "nothing that was saved could be compared" in told.out
     assert "it was saved without outputs: cell 1" in told.out
 
 
-def test_verify_honours_a_cell_that_is_tagged_to_raise_and_runs_what_follows(command, tmp_path, spawn):
+def test_verify_honours_a_cell_that_is_tagged_to_raise_and_runs_what_follows(command, tmp_path, mlnb):
     path = command.notebook(
         "%%stage one\nx = {}\nx['a']",
         "%%stage one\ny = 1\nprint('after', y)",
@@ -236,27 +237,27 @@ def test_verify_honours_a_cell_that_is_tagged_to_raise_and_runs_what_follows(com
     )
     error = {"output_type": "error", "ename": "KeyError", "evalue": "'a'", "traceback": ["elsewhere"]}
     _saved(path, {1: [error], 2: [_printed("after 1\n")]}, {1: "raises-exception"})
-    told = spawn("verify", "nb.ipynb", "--json")
+    told = mlnb("verify", "nb.ipynb", "--json")
     assert told.code == 0, told.out
     assert [check["state"] for check in told.json()["checks"]] == ["same", "same", "not compared"]
     content = json.loads(path.read_text())
     content["cells"][0]["source"] = "%%stage one\nx = {'a': 1}\nx['a']"
     path.write_text(json.dumps(content))
-    told = spawn("verify", "nb.ipynb")
+    told = mlnb("verify", "nb.ipynb")
     assert told.code == 1 and "Cell 1 (stage one) is tagged to raise an exception, and raised none." in told.out
     content["cells"][0] |= {"source": "%%stage one\nx = {}\nx['a']", "metadata": {}}
     path.write_text(json.dumps(content))
-    assert "Stage 'one' failed in cell 1, line 3: KeyError" in spawn("verify", "nb.ipynb").out  # not from the cache
+    assert "Stage 'one' failed in cell 1, line 3: KeyError" in mlnb("verify", "nb.ipynb").out  # not from the cache
 
 
-def test_verify_looks_for_what_makes_results_look_better_than_they_are(command, tmp_path, spawn):
+def test_verify_looks_for_what_makes_results_look_better_than_they_are(command, tmp_path, mlnb):
     leaky = (
         "%%stage one\nimport numpy as np\nfrom sklearn.linear_model import LogisticRegression\n"
         "X = np.arange(80.0).reshape(40, 2)\ny = X[:, 0] > 30\nmodel = LogisticRegression().fit(X, y)\n"
         "score = model.score(X[:10], y[:10])"
     )
     command.notebook(leaky, path=tmp_path / "nb.ipynb")
-    told = spawn("verify", "nb.ipynb", "--honesty", "--json", "--junitxml", "out.xml")
+    told = mlnb("verify", "nb.ipynb", "--honesty", "--json", "--junitxml", "out.xml")
     assert told.code == 1, told.out + told.err
     assert told.json()["reproducible"] and "shared rows" in [one["check"] for one in told.json()["findings"]]
     assert ET.parse(tmp_path / "out.xml").getroot().find(".//failure[@type='NotHonest']") is not None

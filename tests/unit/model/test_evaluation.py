@@ -171,6 +171,17 @@ def test_numbers_are_sliced_at_quartiles_and_rare_texts_are_one_slice() -> None:
     assert [one.value for one in found.slices if one.column == "old"] == ["false", "true"]
 
 
+def test_whole_numbers_are_cut_between_whole_numbers_and_drawn_by_those_names() -> None:
+    hours = np.tile(np.arange(1, 25), 50)
+    truth = RANDOM.normal(size=hours.size)
+    found = evaluate(truth, truth + hours, task="forecast", horizon=hours, resamples=0)
+    names = ("up to 6", "7 to 12", "13 to 18", "above 18")
+    assert tuple((one.value, one.rows) for one in found.slices) == tuple((name, 300) for name in names)
+    (drawn,) = [one for one in panels(found) if one.title.endswith("by horizon")]
+    assert (drawn.ticks, drawn.lines[0].x) == (names, (0.0, 1.0, 2.0, 3.0))
+    assert "above 18" in svg(found)
+
+
 def test_small_slices_are_said_to_be_small() -> None:
     found = evaluate(TRUTH, SCORES, slices={"few": np.arange(400) < 20}, resamples=0)
     assert [(one.value, one.small) for one in found.slices] == [("false", False), ("true", True)]

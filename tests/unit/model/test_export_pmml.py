@@ -1,4 +1,4 @@
-"""What is missing for PMML is said: it needs Java and an older scikit-learn, so the export itself is not run here."""
+"""What is missing for PMML is said; the export itself, which needs an older scikit-learn, is run by `tests.bench.boosters`."""
 
 from __future__ import annotations
 

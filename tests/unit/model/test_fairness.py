@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from mlnb.errors import UsageError
-from mlnb.model.fairness import Fairness, measure_fairness
+from mlnb.model.fairness import HOW_TO_GET, Fairness, installed, measure_fairness
 from mlnb.model.scorer import Scores
 from mlnb.model.signature import Column, Signature
 
@@ -30,6 +32,35 @@ def test_rates_and_differences_are_those_that_one_counts() -> None:
     assert found.differences["demographic_parity_difference"] == pytest.approx(3 / 4)
     assert found.differences["equalized_odds_difference"] == pytest.approx(2 / 3)
     assert Fairness.from_json(found.to_json()).differences == pytest.approx(found.differences)
+
+
+def test_without_fairlearn_the_groups_are_the_same_and_only_its_differences_are_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = measure_fairness(CLASSIFIER, Scores(ANSWERS), "sex", SEX, TRUTH, "split.y")
+    monkeypatch.setitem(sys.modules, "fairlearn", None)  # as where it is not installed
+    assert not installed() and "pip install 'mlnb[fairness]'" in HOW_TO_GET
+    found = measure_fairness(CLASSIFIER, Scores(ANSWERS), "sex", SEX, TRUTH, "split.y")
+    assert [one.to_json() for one in found.groups] == [one.to_json() for one in whole.groups]
+    assert set(whole.differences) - set(found.differences) == {
+        "demographic_parity_difference",
+        "equalized_odds_difference",
+    }
+    assert found.differences["selection_rate"] == pytest.approx(whole.differences["demographic_parity_difference"])
+
+
+def test_each_groups_metric_has_the_interval_that_scipys_bootstrap_gives() -> None:
+    random = np.random.default_rng(3)
+    team = np.repeat(["a", "b"], [300, 120])
+    error = random.gamma(2.0, 1.0 + (team == "b"))
+    regressor = Signature((Column("age", "float64"),), "regressor")
+    found = measure_fairness(regressor, Scores(error.tolist()), "team", team, np.zeros(420), "y")
+    for one in found.groups:
+        low, high = one.intervals["mean_absolute_error"]
+        expected = stats.bootstrap((error[team == one.value],), np.mean, rng=np.random.default_rng(0), n_resamples=2000)
+        assert (low, high) == pytest.approx(tuple(expected.confidence_interval), rel=0.03)
+    again = Fairness.from_json(found.to_json())
+    assert again.groups[0].intervals["bias"] == pytest.approx(found.groups[0].intervals["bias"])
 
 
 def test_without_labels_only_the_answers_are_compared() -> None:

@@ -66,7 +66,7 @@ def test_every_task_is_described() -> None:
 
 @pytest.mark.parametrize("signature", [one[0] for one in ANSWERS], ids=[one[0].task for one in ANSWERS])
 def test_the_openapi_document_refers_to_nothing_that_is_not_there(signature: Signature) -> None:
-    document = json.loads(json.dumps(openapi("m", "1", ["production"], signature)))
+    document = json.loads(json.dumps(openapi("m", "1", ["production"], signature, explains=True)))
     assert document["openapi"] == "3.1.0"
     assert set(document["info"]) >= {"title", "version"}
     known = document["components"]["schemas"]
@@ -77,6 +77,18 @@ def test_the_openapi_document_refers_to_nothing_that_is_not_there(signature: Sig
         assert part.partition('"')[0] in known
     operations = [one for path in document["paths"].values() for name, one in path.items() if name in {"get", "post"}]
     assert all(operation["summary"] and operation["responses"] for operation in operations)
+
+
+def test_what_came_true_of_several_values_is_described_by_output() -> None:
+    def fits(signature: Signature, label: object) -> bool:
+        known = openapi("m", "1", [], signature)["components"]["schemas"]["Labels"]  # type: ignore[index]
+        return Draft202012Validator(known).is_valid({"labels": {"0" * 24: label}})
+
+    several = next(one for one, _, _ in ANSWERS if one.task == "multioutput")
+    names = [one.name for one in several.outputs]
+    assert fits(several, [1.5, None]) and fits(several, {names[1]: 2}) and fits(several, 3)
+    assert not fits(several, [1.5]) and not fits(several, {"other": 2}) and not fits(several, {})
+    assert not fits(ANSWERS[0][0], [1.5])
 
 
 def test_the_inference_metadata_name_types_and_shapes_as_the_protocol_does() -> None:

@@ -297,7 +297,7 @@ def test_what_onnx_cannot_hold_exactly_is_refused_with_the_reason(tumours: Tumou
 
 
 CASES = list(importlib.import_module("tests.bench.fidelity_cases").estimators())
-CASES = [one for one in CASES if one.bundled and one.name != "BisectingKMeans"]  # which ONNX does not hold
+CASES = [one for one in CASES if one.bundled and one.exporter == "onnx"]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -9,11 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.compose import make_column_transformer
-from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.decomposition import PCA
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    VotingClassifier,
+)
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, PowerTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, PowerTransformer, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
 from mlnb.model.answers import Scores
@@ -85,7 +91,8 @@ def test_what_agrees_everywhere_passes_in_every_part(words: tuple[pd.DataFrame, 
 def test_thresholds_are_met_from_both_sides(steps: list[Any], tumours: Tumours) -> None:
     data, target = tumours[0].iloc[:, :6], tumours[1]
     model = make_pipeline(*steps, DecisionTreeRegressor(min_samples_leaf=20, random_state=0)).fit(data, target)
-    (edge,) = [edge for edge in make_edges(model, examine(data, model)) if edge.kind == "thresholds"]
+    edges = {edge.kind: edge for edge in make_edges(model, examine(data, model))}
+    edge = edges.get("last digits", edges["thresholds"])
     table = pd.DataFrame(dict(edge.columns))[list(data.columns)]
     answers = model.predict(table)
     assert len(answers) == 3 * (model[-1].tree_.n_leaves - 1)
@@ -121,6 +128,50 @@ def test_numbers_that_are_rounded_too_early_are_found_at_thresholds(model: Any, 
     assert set(worst.values) == set(data.columns)
     assert "; thresholds: " in parity.sentence()
     assert parity.evidence()["parity_max_abs"] == part.max_abs
+
+
+def test_the_last_digits_of_sums_are_told_and_what_is_beyond_them_is_judged(tumours: Tumours) -> None:
+    data, target = tumours[0].iloc[:, :6], tumours[1]
+    tree = DecisionTreeRegressor(min_samples_leaf=20, random_state=0)
+    model = make_pipeline(StandardScaler(), PCA(3), tree).fit(data, target)
+
+    def otherwise(columns: Mapping[str, Values]) -> Mapping[str, Values]:
+        return {name: values * (1 + 4e-16) for name, values in columns.items()}
+
+    parity = judged(model, data[::3].reset_index(drop=True), otherwise)
+    parts = {part.name: part for part in parity.parts}
+    assert parity.passed
+    assert (parts["last digits"].passed, parts["last digits"].judged) == (False, False)
+    assert "the last digit of a step before the trees decides" in parts["last digits"].sentence()
+    assert (parts["thresholds"].passed, parts["thresholds"].judged) == (True, True)
+    assert parts["thresholds"].rows > 5
+    assert "thresholds" in failed(judged(model, data[::3].reset_index(drop=True), singles))
+
+
+def test_thresholds_that_cannot_be_searched_are_told(tumours: Tumours) -> None:
+    data, target = tumours[0].iloc[:, :3], tumours[1]
+    forest = RandomForestClassifier(5, random_state=0)
+    inside = make_pipeline(StandardScaler(), forest)
+    cases = {
+        "the trees of VotingClassifier are not searched": VotingClassifier([("f", inside)]),
+        "not searched: ValueError: only low rows": make_pipeline(FunctionTransformer(_low), forest),
+        "thresholds are met by no change of one number": make_pipeline(
+            make_column_transformer((SimpleImputer(), [0]), (OneHotEncoder(), [1])), forest
+        ),
+    }
+    data = data.assign(**{"mean texture": pd.cut(data["mean texture"], 3, labels=["a", "b", "c"]).astype("str")})
+    for told, model in cases.items():
+        given = data if "one number" in told else tumours[0].iloc[:, :3]
+        parity = judged(model.fit(given, target), given, dict)
+        (part,) = [part for part in parity.parts if part.name == "thresholds"]
+        assert told in part.sentence()
+
+
+def _low(frame: pd.DataFrame) -> pd.DataFrame:
+    """Refuse what the search begins with: rows that are alike but for the largest number of one column."""
+    if len(frame) == 6:
+        raise ValueError("only low rows")
+    return frame
 
 
 def test_an_unseen_category_that_is_taken_for_a_known_one_fails(words: tuple[pd.DataFrame, Any]) -> None:

@@ -14,6 +14,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from mlnb.errors import ModelError
 from mlnb.model.answers import Scores
@@ -140,6 +142,15 @@ def test_a_hook_may_make_the_window_of_a_regressor(exported: Exported) -> None:
     assert [column.name for column in scorer.signature.features] == ["last", "before"]
     got = answered(scorer, [{"history": WINDOWS[0].tolist()}])
     np.testing.assert_allclose(got.predictions, model.predict(lags[:1]), rtol=1e-6)
+
+
+def test_a_regressor_with_no_classes_in_its_attribute_is_none_behind_a_pipeline_either() -> None:
+    class Boosted(Ridge):  # type: ignore[misc]
+        classes_: tuple[object, ...] = ()  # as CatBoost's regressors have it
+
+    pipeline = make_pipeline(StandardScaler(), Boosted()).fit(DIABETES.data, DIABETES.target)
+    assert hasattr(pipeline, "classes_")
+    assert examine(DIABETES.data, pipeline).signature.task == "regressor"
 
 
 def test_lists_of_different_lengths_that_rank_nothing_are_refused() -> None:

@@ -27,6 +27,17 @@ def test_json_is_read_in_three_forms(tmp_path: Path, text: str) -> None:
     assert read_labels(written(tmp_path, "l.json", text)) == {"a": 1, "b": "x"}
 
 
+def test_several_values_are_read_from_lists_objects_and_columns(tmp_path: Path) -> None:
+    assert read_labels(written(tmp_path, "l.json", '{"a": [1, null], "b": {"h2": 3}}')) == {
+        "a": [1, None],
+        "b": {"h2": 3},
+    }
+    assert read_labels(written(tmp_path, "l.csv", "H1,id,h2\n1,a,\n2,b,3\n")) == {
+        "a": {"H1": "1"},
+        "b": {"H1": "2", "h2": "3"},
+    }
+
+
 def test_a_repeated_label_is_one_label(tmp_path: Path) -> None:
     assert read_labels(written(tmp_path, "l.csv", "id,value\na,1\na,1\n")) == {"a": "1"}
 
@@ -44,7 +55,9 @@ def test_a_repeated_label_is_one_label(tmp_path: Path) -> None:
         ("l.json", "3", "holds a int, not labels"),
         ("l.json", '[{"id": "a"}]', "Entry 1 .* has no id and label"),
         ("l.json", '{"a": null}', "the label None at id 'a'"),
-        ("l.json", '{"a": [1]}', r"the label \[1\] at id 'a'"),
+        ("l.json", '{"a": [[1]]}', r"the label \[\[1\]\] at id 'a'"),
+        ("l.json", '{"a": [null]}', r"the label \[None\] at id 'a'"),
+        ("l.csv", "id,h1,h2\na,,\n", "the label '' at line 2"),
     ],
 )
 def test_a_bad_file_is_refused_and_the_place_is_named(tmp_path: Path, name: str, text: str, message: str) -> None:

@@ -128,7 +128,7 @@ def test_dates_are_not_watched_and_an_absent_column_is_missing_everywhere() -> N
 
 
 def test_a_newer_format_is_refused(reference: Reference) -> None:
-    with pytest.raises(NewerFormatError, match="format 2; this mlnb reads up to 1"):
+    with pytest.raises(NewerFormatError, match="format 2, this mlnb knows 1 at the most"):
         Reference.from_json({**reference.to_json(), "format": 2})
 
 

@@ -11,13 +11,15 @@ import pytest
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
 
+from mlnb.model.evaluate import evaluate
 from mlnb.model.export import export_model
 from mlnb.notebook.document import Cell
 from mlnb.pipeline.graph import Deploy, Input
 from mlnb.project import Project
-from mlnb.registry.card import card_of, importance_of
+from mlnb.registry.card import card_of, compose, importance_of, own_first
+from mlnb.registry.card_sections import Known
 from mlnb.registry.card_words import facts_of, renew_words, words_of
-from mlnb.registry.portrait import Sitter, portray
+from mlnb.registry.portrait import Sitter, _told, portray
 from mlnb.registry.version import Draft, Lineage, Version
 from mlnb.run.notebooks import source_path
 from mlnb.run.record import RunRecord, StageRecord
@@ -106,8 +108,23 @@ def test_the_card_says_all_of_it(shown: SimpleNamespace) -> None:
     assert " opinions." in json.dumps(sections["intended_use"].to_json())
     assert "By ward, against split.y_test; the favourable answer is 1" in told
     assert "The sample is the drift baseline" in told
+    assert " [0." in json.dumps(sections["fairness"].to_json())  # a group's metric with its interval
     assert card.metadata["license"] == "mit"
     assert list(sections)[-1] == "lineage"
+
+
+def test_the_cards_headline_is_the_models_and_not_a_rivals(shown: SimpleNamespace) -> None:
+    truth = [0, 1] * 20
+    rival, own = (evaluate(truth, scores, resamples=0) for scores in ([0.5, 0.4, 0.6, 0.7] * 10, [0.2, 0.9] * 20))
+    metrics = {"loss": own["log_loss"], "evaluate.rival.auc": rival["auc"]}
+    ordered = own_first({"evaluate.rival": rival, "evaluate.own": own}, metrics)
+    assert list(ordered) == ["evaluate.own", "evaluate.rival"]
+    card = compose(Known(replace(shown.version, metrics=metrics), {}, (), ordered))
+    assert card.figures[0] == (f"{own['log_loss']:.4g}", "log_loss")
+
+
+def test_an_estimator_that_says_nothing_of_itself_is_told_without_its_address() -> None:
+    assert _told([object()]) == "[object]"
 
 
 def test_changed_words_are_kept_without_a_new_version_and_a_gone_cell_takes_none_away(shown: SimpleNamespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -36,6 +37,11 @@ class Scale:
         return value * self.by
 
 
+@dataclass(frozen=True, slots=True)
+class Slotted:
+    sizes: tuple[float, ...]
+
+
 def test_the_examples_of_the_module_hold():
     assert doctest.testmod(mlnb.run.apart).failed == 0
 
@@ -52,6 +58,7 @@ def test_the_examples_of_the_module_hold():
         ([1, [2, 3]], [1, [2, 4]], "[1][1]: 3 became 4 (+33.3 %)"),
         ({"a": 1, "b": 2}, {"a": 1, "c": 2}, "['b'] is gone, ['c'] is new"),
         ({"a": 1, "b": 2}, {"a": 2, "b": 3}, "['a']: 1 became 2 (+100 %); 1 more differ"),
+        ([[1, 2], 3], [[2, 3], 4], "[0][0]: 1 became 2 (+100 %); 2 more differ"),
         ({1, 2}, {2, 3, 4}, "1 items are gone, 2 are new"),
         (np.arange(3), np.arange(4), "shape (3,) became (4,)"),
         (np.arange(3.0), np.array([0, 1.5, 2]), "1 of 3 values differ by up to 0.5"),
@@ -64,6 +71,7 @@ def test_the_examples_of_the_module_hold():
         (FRAME, FRAME.set_axis([3, 4, 5]), "its index differs"),
         (_double, _triple, "the function '_triple' was made by other code"),
         (Scale(2.0), Scale(3.0), ".by: 2.0 became 3.0 (+50 %)"),
+        (Slotted((1.0,)), Slotted((1.5,)), ".sizes[0]: 1.0 became 1.5 (+50 %)"),
     ],
 )
 def test_what_differs_is_named_with_its_place_and_size(before, after, clause):
@@ -71,12 +79,15 @@ def test_what_differs_is_named_with_its_place_and_size(before, after, clause):
     assert apart(before, before) == apart(after, after) == ""
 
 
+NEAR = (([1.0], [1.0 + 1e-9]), (Slotted((1.0,)), Slotted((1.0 + 1e-9,))))
+
+
 def test_numbers_anywhere_in_a_value_may_differ_by_the_tolerance():
     model = LogisticRegression().fit(ROWS, LATE)
     other = LogisticRegression().fit(ROWS, LATE)
     other.coef_ = other.coef_ * (1 + 1e-9)
     assert apart(model, other).startswith(".coef_: 3 of 3 values differ by up to")
-    for before, after in ((model, other), (FRAME, FRAME.assign(a=FRAME["a"] * (1 + 1e-9))), ([1.0], [1.0 + 1e-9])):
+    for before, after in ((model, other), (FRAME, FRAME.assign(a=FRAME["a"] * (1 + 1e-9))), *NEAR):
         assert apart(before, after)
         assert apart(before, after, tolerance=1e-6) == ""
         assert apart(before, after, tolerance=1e-12)

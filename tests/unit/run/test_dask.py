@@ -12,9 +12,9 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from moto.server import ThreadedMotoServer
@@ -34,58 +34,45 @@ def bucket() -> Iterator[dict[str, str]]:
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "MLNB_SHARED_CACHE": f"s3://{name}/cache",
     }
-    make = f"import s3fs; s3fs.S3FileSystem().mkdir('{name}')"
-    subprocess.run([sys.executable, "-c", make], env=environ, check=True)
+    httpx.put(f"http://127.0.0.1:{port}/{name}", trust_env=False).raise_for_status()
     yield environ
     server.stop()
 
 
-@dataclass
 class Cluster:
-    """A scheduler and its workers."""
+    """A scheduler and its workers, by name."""
 
-    address: str
-    scheduler: subprocess.Popen[bytes]
-    workers: list[subprocess.Popen[bytes]]
+    def __init__(self, count: int, environ: dict[str, str], folder: Path, stack: ExitStack) -> None:
+        self._environ, self._folder, self._stack = environ, folder, stack
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._place = f"127.0.0.1:{free.getsockname()[1]}"
+        port = self._place.rpartition(":")[2]
+        self.scheduler = self._process("scheduler", "--host", "127.0.0.1", "--port", port, name="scheduler")
+        self.workers = {name: self._worker(name) for name in (f"w{n}" for n in range(count))}
+        _wait_for(self._place, count)
+
+    @property
+    def address(self) -> str:
+        """As --executor takes it."""
+        return f"dask://{self._place}"
+
+    def _worker(self, name: str) -> subprocess.Popen[bytes]:
+        words = (f"tcp://{self._place}", "--no-nanny", "--nthreads", "1", "--host", "127.0.0.1")
+        return self._process("worker", *words, "--local-directory", str(self._folder / name), name=name)
+
+    def _process(self, *words: str, name: str) -> subprocess.Popen[bytes]:
+        log = self._stack.enter_context((self._folder / f"{name}.log").open("wb"))
+        command = [sys.executable, "-m", "dask", *words, "--no-dashboard"]
+        started = subprocess.Popen(command, env=self._environ, cwd=self._folder, stdout=log, stderr=log)
+        return self._stack.enter_context(_ending(started))
 
 
-@pytest.fixture
-def cluster(bucket: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], Cluster]]:
+@pytest.fixture(scope="module")
+def cluster(bucket: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster that serves all tests; one of them kills one of its two workers."""
     with ExitStack() as stack:
-
-        def start(count: int) -> Cluster:
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                port = free.getsockname()[1]
-            folder = tmp_path_factory.mktemp("dask")
-
-            def process(*words: str, name: str) -> subprocess.Popen[bytes]:
-                log = stack.enter_context((folder / f"{name}.log").open("wb"))
-                command = [sys.executable, "-m", "dask", *words, "--no-dashboard"]
-                return stack.enter_context(
-                    _ending(subprocess.Popen(command, env=bucket, cwd=folder, stdout=log, stderr=log))
-                )
-
-            scheduler = process("scheduler", "--host", "127.0.0.1", "--port", str(port), name="scheduler")
-            workers = [
-                process(
-                    "worker",
-                    f"tcp://127.0.0.1:{port}",
-                    "--no-nanny",
-                    "--nthreads",
-                    "1",
-                    "--host",
-                    "127.0.0.1",
-                    "--local-directory",
-                    str(folder / f"w{n}"),
-                    name=f"worker{n}",
-                )
-                for n in range(count)
-            ]
-            _wait_for(f"127.0.0.1:{port}", count)
-            return Cluster(f"dask://127.0.0.1:{port}", scheduler, workers)
-
-        yield start
+        yield Cluster(2, bucket, tmp_path_factory.mktemp("dask"), stack)
 
 
 @contextmanager
@@ -120,8 +107,8 @@ def write(folder: Path, *sources: str) -> Path:
     return path
 
 
-def run(cluster: Cluster, environ: dict[str, str], folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mlnb", "run", "nb.ipynb", "--executor", cluster.address, "--json", *words]
+def run(address: str, environ: dict[str, str], folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mlnb", "run", "nb.ipynb", "--executor", address, "--json", *words]
     return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=200)
 
 
@@ -130,7 +117,7 @@ def states(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
 
 
 def test_stages_run_on_the_workers_with_the_projects_own_modules_and_data(
-    cluster: Callable[[int], Cluster], bucket: dict[str, str], tmp_path: Path
+    cluster: Cluster, bucket: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "ours.py").write_text("def double(x):\n    return 2 * x\n")
     (tmp_path / "data.txt").write_text("20")
@@ -142,24 +129,23 @@ def test_stages_run_on_the_workers_with_the_projects_own_modules_and_data(
         "%%stage last --outputs total\ntotal = number + 2\nprint('in', where)",
         "%%test last\ndef test_it():\n    assert total == 42",
     )
-    running = cluster(1)
-    done = run(running, bucket, tmp_path)
+    done = run(cluster.address, bucket, tmp_path)
     assert done.returncode == 0, done.stderr + done.stdout
     assert states(done) == {"first": "done", "last": "done", "test-last": "done"}
     text = json.dumps(json.loads((tmp_path / ".mlnb/runs" / json.loads(done.stdout)["id"] / "last.ipynb").read_text()))
     assert "in " in text
     assert str(tmp_path) not in text.split("in ")[1][:200]  # it was another folder: the worker's
-    assert set(states(run(running, bucket, tmp_path)).values()) == {"cached"}
+    assert set(states(run(cluster.address, bucket, tmp_path)).values()) == {"cached"}
 
     write(tmp_path, "%%stage bad\n1 / 0")
-    failed = run(running, bucket, tmp_path)
+    failed = run(cluster.address, bucket, tmp_path)
     assert failed.returncode == 1
     fault = json.loads(failed.stdout)["stages"][0]["error"]
     assert (fault["ename"], fault["cell"], fault["line"]) == ("ZeroDivisionError", 1, 2)
 
 
 def test_a_stage_whose_worker_is_killed_completes_on_another_one_once(
-    cluster: Callable[[int], Cluster], bucket: dict[str, str], tmp_path: Path
+    cluster: Cluster, bucket: dict[str, str], tmp_path: Path
 ) -> None:
     marks = tmp_path / "marks"
     marks.mkdir()
@@ -169,14 +155,13 @@ def test_a_stage_whose_worker_is_killed_completes_on_another_one_once(
         f"%%stage slow --outputs value\nmarks = Path({str(marks)!r})\n(marks / f'begun-{{os.getpid()}}').touch()\n"
         "while not (marks / 'go').exists():\n    time.sleep(0.05)\n(marks / f'ended-{os.getpid()}').touch()\nvalue = 7",
     )
-    running = cluster(2)
-    command = [sys.executable, "-m", "mlnb", "run", "nb.ipynb", "--executor", running.address, "--json"]
+    command = [sys.executable, "-m", "mlnb", "run", "nb.ipynb", "--executor", cluster.address, "--json"]
     with subprocess.Popen(
         command, cwd=tmp_path, env=bucket, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         kernel = _first(lambda: [int(path.name.split("-")[1]) for path in marks.glob("begun-*")])
-        number = next(part for part in Path(psutil.Process(kernel).cwd()).parts if part in ("w0", "w1"))
-        running.workers[int(number[1:])].kill()
+        worker = next(part for part in Path(psutil.Process(kernel).cwd()).parts if part in cluster.workers)
+        cluster.workers[worker].kill()
         again = _first(
             lambda: [pid for path in marks.glob("begun-*") if (pid := int(path.name.split("-")[1])) != kernel]
         )
@@ -190,7 +175,7 @@ def test_a_stage_whose_worker_is_killed_completes_on_another_one_once(
 
 
 def test_a_lost_scheduler_is_said_and_the_run_resumes_on_another_one(
-    cluster: Callable[[int], Cluster], bucket: dict[str, str], tmp_path: Path
+    cluster: Cluster, bucket: dict[str, str], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     marks = tmp_path / "marks"
     marks.mkdir()
@@ -201,20 +186,21 @@ def test_a_lost_scheduler_is_said_and_the_run_resumes_on_another_one(
         f"%%stage slow --outputs answer\nmarks = Path({str(marks)!r})\n(marks / 'begun').touch()\n"
         "while not (marks / 'go').exists():\n    time.sleep(0.05)\nanswer = 7 * value",
     )
-    lost = cluster(1)
-    command = [sys.executable, "-m", "mlnb", "run", "nb.ipynb", "--executor", lost.address]
-    with subprocess.Popen(
-        command, cwd=tmp_path, env=bucket, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        _first(lambda: list(marks.glob("begun")))
-        lost.scheduler.send_signal(signal.SIGKILL)
-        _, complaints = process.communicate(timeout=150)
+    with ExitStack() as stack:
+        lost = Cluster(1, bucket, tmp_path_factory.mktemp("lost"), stack)
+        command = [sys.executable, "-m", "mlnb", "run", "nb.ipynb", "--executor", lost.address]
+        with subprocess.Popen(
+            command, cwd=tmp_path, env=bucket, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            _first(lambda: list(marks.glob("begun")))
+            lost.scheduler.send_signal(signal.SIGKILL)
+            _, complaints = process.communicate(timeout=150)
     assert process.returncode == 1
     assert f"The Dask scheduler at {lost.address[7:]} was lost" in complaints
     assert "--resume" in complaints
     assert "Traceback" not in complaints
     (marks / "go").touch()
-    resumed = run(cluster(1), bucket, tmp_path, "--resume", "last")
+    resumed = run(cluster.address, bucket, tmp_path, "--resume", "last")
     assert resumed.returncode == 0, resumed.stderr
     assert states(resumed)["quick"] == "cached"
     assert states(resumed)["slow"] in {"done", "cached"}
@@ -222,7 +208,7 @@ def test_a_lost_scheduler_is_said_and_the_run_resumes_on_another_one(
 
 def test_what_is_missing_is_said_before_anything_runs(bucket: dict[str, str], tmp_path: Path) -> None:
     write(tmp_path, "%%stage one\nx = 1")
-    nobody = Cluster("dask://127.0.0.1:1", None, [])  # type: ignore[arg-type]
+    nobody = "dask://127.0.0.1:1"
     alone = {name: value for name, value in bucket.items() if name != "MLNB_SHARED_CACHE"}
     refused = run(nobody, alone, tmp_path)
     assert refused.returncode == 2

@@ -16,7 +16,7 @@ chosen = table.sample(frac=0.8)
 words = list({'north', 'south', 'east', 'west'})
 picked = random.sample(range(1000), 5)
 """
-TRAIN = """%%stage train
+TRAIN = """%%stage train --outputs chances,weights,said,product
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 X, y = chosen[list('abcd')], chosen['label']
@@ -27,7 +27,6 @@ chances = model.predict_proba(table[list('abcd')])
 weights = linear.coef_ @ product
 said = ''.join(words) + str(picked)
 """
-USE = "%%stage use\nprint(chances[0], weights, said, product.shape)"
 CANONICAL = {"arrow", "json", "npy"}
 
 
@@ -39,7 +38,7 @@ def given(notebook: Path, how: str) -> dict[str, str]:
 
 
 def test_kernels_of_every_kind_give_the_same_bytes(user_notebook: Callable[..., Path]) -> None:
-    notebook = user_notebook(PREPARE, TRAIN, USE)
+    notebook = user_notebook(PREPARE, TRAIN)
     spawned = given(notebook, "spawn")
     assert {"table", "chosen", "words", "picked", "chances", "weights", "said", "product"} <= set(spawned)
     assert given(notebook, "fork") == spawned

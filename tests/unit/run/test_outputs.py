@@ -126,6 +126,15 @@ def test_printed_text_is_one_output_and_stderr_none():
     assert (found.output, found.kind, found.saved, found.got) == (1, "printed text", "b 1", "b 2")
 
 
+def test_a_tables_plain_text_may_break_elsewhere_but_its_cells_count():
+    one = _display(text_html="<table><tr><td>0.81</td></tr></table>", text_plain="a \\\n0.81")
+    other = _display(text_html="<table><tr><td>0.81</td></tr></table>", text_plain="a ... b\n0.81")
+    assert compare_outputs([one], [other], 0.0) == ()
+    changed = _display(text_html="<table><tr><td>0.79</td></tr></table>", text_plain="a \\\n0.81")
+    (found,) = compare_outputs([one], [changed], 0.0)
+    assert (found.kind, found.why) == ("text/html", "0.81 became 0.79 (-2.47 %)")
+
+
 def test_an_output_that_is_missing_or_of_another_kind_is_told():
     (found,) = compare_outputs([_printed("a\n"), _display(text_plain="3")], [_printed("a\n")], 1e-6)
     assert (found.output, found.saved, found.got) == (2, "3", "")

@@ -52,7 +52,7 @@ def test_the_tests_that_name_the_model_are_asked_of_its_package_alone(user_noteb
     model = Input("model", "train")
     found = run_package_tests(model, unpack, "half/1", record, state, settings)
     assert (found.passed, found.beyond) == (2, 1)
-    assert "2 test cases pass with the package, 1 ask for more" in found.sentence()
+    assert "2 test cases pass with the package, 1 asks for more" in found.sentence()
 
     wrong = DummyClassifier(strategy="constant", constant=False).fit(rows, rows[:, 0] > 0)
     [tested] = retest(model, wrong, record, state, settings)

@@ -16,7 +16,9 @@ import pytest
 
 import mlnb.service.bento as bento_module
 from mlnb.errors import ServiceError
+from mlnb.run.events import RunStarted, StageFinished, StageStarted
 from mlnb.service.bento import Bento, bento_name, build_bento, carried
+from mlnb.service.builder import Builder
 from mlnb.service.client import Client
 from mlnb.service.log_reader import read_predictions
 from mlnb.service.needs import requirements
@@ -128,3 +130,18 @@ def test_bentoml_serve_by_hand_answers_from_the_carried_copy(
     assert alive == []
     logged = [status for batch in read_predictions(tmp_path / "predictions") for status in batch.status]
     assert sorted(logged) == [200] * 61 + [422]
+
+
+def test_what_builds_loads_as_soon_as_a_stage_executes_and_ends_with_the_run(tmp_path: Path) -> None:
+    before, told = set(psutil.Process().children()), list[object]()
+    events = [RunStarted("r", "nb.ipynb", ("fit", "late")), StageFinished("r", "fit", "cached", 0.0)]
+    with Builder(tmp_path / "bentoml") as builder:
+        notify = builder.following(told.append)
+        for event in events:
+            notify(event)
+        assert set(psutil.Process().children()) == before  # where all is reused there may be nothing to build
+        notify(StageStarted("r", "late"))
+        notify(StageStarted("r", "other"))
+        [loading] = set(psutil.Process().children()) - before
+    assert not loading.is_running()
+    assert told == [*events, StageStarted("r", "late"), StageStarted("r", "other")]

@@ -1,20 +1,28 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import subprocess
 import sys
+import time
 from importlib import metadata
 from pathlib import Path
 
 import cloudpickle
+import numpy as np
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from packaging.requirements import Requirement
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from mlnb.errors import CorruptError, ServiceError, SettingsError
-from mlnb.service.environment import environment_of, lock, read_lock, site_packages
+from mlnb.model.exporters import Exporter, NativeExporter, SkopsExporter
+from mlnb.model.inference import examine
+from mlnb.service.environment import environment_of, site_packages
+from mlnb.service.lock import KEPT_S, cache_folder, lock, read_lock
 from mlnb.service.needs import installed_closure, requirements
 from mlnb.service.sbom import components, freeze_environment, make_bill
 
@@ -111,13 +119,58 @@ def test_what_a_pickle_names_is_found_without_loading_it(tmp_path: Path) -> None
         assert f"scipy=={metadata.version('scipy')}" in requirements([folder])
 
 
+@pytest.mark.parametrize("exporter", [SkopsExporter(), NativeExporter()], ids=lambda one: one.name)
+def test_a_booster_brings_the_library_that_reads_it(exporter: Exporter, tmp_path: Path) -> None:
+    from lightgbm import LGBMRegressor
+    from xgboost import XGBRegressor
+
+    rows = np.arange(40.0).reshape(20, 2)
+    for name, booster in (
+        ("lightgbm", LGBMRegressor(n_estimators=2, verbose=-1)),
+        ("xgboost", XGBRegressor(max_depth=1)),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "package.json").write_text(json.dumps({"exporter": exporter.name, "model_file": exporter.file}))
+        fitted = make_pipeline(StandardScaler(), booster).fit(rows, rows[:, 0])
+        exporter.write(fitted, examine(rows, fitted), folder / exporter.file, 1e-4)
+        assert [row for row in requirements([folder]) if row.startswith(name)]
+
+
 def test_a_way_that_does_not_exist_is_a_setting_to_correct() -> None:
     with pytest.raises(SettingsError, match=r"environment is 'lokced'.*'locked' or 'installed'"):
         lock(NEEDED, "lokced", "delays")
 
 
-def test_without_a_network_what_uv_has_cached_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_needs_are_locked_once_and_nobody_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     before = lock(NEEDED, "locked", "delays")
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "empty"))
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    assert lock(NEEDED[::-1], "locked", "delays") == before
+    with pytest.raises(ServiceError, match="cannot be locked"):
+        lock(NEEDED[:1], "locked", "delays")
+    [kept] = (cache_folder() / "locks").iterdir()
+    month_ago = time.time() - KEPT_S - 60
+    os.utime(kept, (month_ago, month_ago))
+    with pytest.raises(ServiceError, match="cannot be locked"):
+        lock(NEEDED, "locked", "delays")
+
+
+def test_a_damaged_lock_is_not_taken_for_a_known_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    before = lock(NEEDED, "locked", "delays")
+    [kept] = (cache_folder() / "locks").iterdir()
+    for damage in ("", kept.read_text().partition("    --hash")[0], "\0"):
+        kept.write_text(damage)
+        assert lock(NEEDED, "locked", "delays") == before
+
+
+def test_without_a_network_what_uv_has_cached_is_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = lock(NEEDED, "locked", "delays")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # where no lock is known yet
     for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert lock(NEEDED, "locked", "delays") == before

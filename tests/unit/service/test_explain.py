@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from mlnb.service.app import Application
 from mlnb.service.bento import Bento, carried
@@ -38,7 +39,13 @@ def ask(bento: Bento, tmp_path: Path) -> Ask:
             async def send(message: Any) -> None:
                 sent.append(message)
 
-            scope = {"type": "http", "method": "POST", "path": path, "headers": [], "root_path": ""}
+            scope = {
+                "type": "http",
+                "method": "GET" if body is None else "POST",
+                "path": path,
+                "headers": [],
+                "root_path": "",
+            }
             await application(scope, receive, send)
             tasks = asyncio.all_tasks() - {asyncio.current_task()}
             for task in tasks:
@@ -90,6 +97,18 @@ def test_what_cannot_be_explained_is_refused(ask: Ask, body: object, budget: str
     found, told = ask("/explain", body, budget)
     assert found == status
     assert said in json.dumps(told)
+
+
+def test_the_openapi_document_describes_it_where_it_is_there(ask: Ask) -> None:
+    _, silent = ask("/openapi.json", None)
+    assert "/explain" not in silent["paths"] and "Explanations" not in silent["components"]["schemas"]
+    _, document = ask("/openapi.json", None, "500")
+    assert document["paths"]["/explain"]["post"]["operationId"] == "explain"
+    _, told = ask("/explain", {"rows": [ROW]}, "500")
+    schema = {"$ref": "#/components/schemas/Explanations", "components": document["components"]}
+    Draft202012Validator(schema).validate(told)
+    del told["explanations"][0]["answers"]
+    assert not Draft202012Validator(schema).is_valid(told)
 
 
 def test_the_bento_carries_it() -> None:

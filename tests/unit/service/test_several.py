@@ -17,7 +17,7 @@ from sklearn.linear_model import Ridge
 from mlnb.model.export import export_model
 from mlnb.service.bento import Bento
 from mlnb.service.local import LocalTarget
-from mlnb.service.log_reader import read_predictions
+from mlnb.service.log_reader import read_labels, read_predictions
 from mlnb.service.skew import replay
 from mlnb.settings import Settings
 from mlnb.store.folder import StateFolder
@@ -58,6 +58,8 @@ def ask(tmp_path_factory: pytest.TempPathFactory, bento: Bento, folders: dict[in
             return 200, [
                 row for batch in read_predictions(state.predictions / "delays") for row in batch.prediction if row
             ]
+        if path == "labels":
+            return 200, read_labels(state.predictions / "delays")
         if path == "replay":
             return 200, replay(started.url, folders[1], 1e-6)
         connection = HTTPConnection("127.0.0.1", started.port, timeout=30)
@@ -84,6 +86,16 @@ def test_a_ranking_and_a_forecast_are_answered_logged_and_replayed(ask: Ask) -> 
     assert ["ale", "port", "tea"] in logged
     assert told["predictions"][0] in logged
     assert ask("replay")[1].passed
+
+
+def test_what_came_true_of_a_forecast_is_kept_by_step(ask: Ask) -> None:
+    (known,) = ask("/aliases/staging/predict", {"rows": [{"history": WINDOWS[1].tolist()}]})[1]["ids"]
+    for label in ([1.5, None, 2], {"h2": 3.25}, "late"):
+        assert ask("/labels", {"labels": {known: label}}) == (200, {"accepted": 1})
+        assert ask("labels")[1][known] == label
+    for wrong in ([1.5, 2], {"h4": 1}, [None, None, None], [[1], 2, 3]):
+        status, told = ask("/labels", {"labels": {known: wrong}})
+        assert status == 422 and "list of 3 values (h1, h2, h3)" in told["error"]["remedy"]
 
 
 def test_lists_that_do_not_fit_are_refused_by_row_column_and_place(ask: Ask) -> None:
