@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, Self, cast
 
 from mlnb import plugins
 from mlnb.notebook.document import Document
+from mlnb.run.kernels.place import tidy
 from mlnb.run.options import RunOptions
 from mlnb.settings import Settings
 from mlnb.store.folder import StateFolder
@@ -131,9 +132,10 @@ class Deferred:
             self._made.cancel()
 
     def close(self) -> None:
-        """Close the executor, if it was made."""
+        """Close the executor, if it was made, and remove what an earlier one left that was killed."""
         if self._made is not None:
             self._made.close()
+        tidy()
 
     def _executor(self) -> Executor:
         with self._lock:

@@ -81,6 +81,13 @@ def sweep(shared: Path) -> None:
             _sweep_socket(path)
 
 
+def tidy() -> None:
+    """Sweep the user's folder, if there is one: a zygote that was killed when nobody used it leaves its socket."""
+    if os.name == "posix" and _path().is_dir():
+        with suppress(StorageError), shared_folder() as shared:
+            sweep(shared)
+
+
 def connected(path: Path) -> socket.socket | None:
     """Return a connection to the unix socket `path`, or None where nobody listens."""
     made = socket.socket(socket.AF_UNIX)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import socket
+import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -32,3 +35,21 @@ def test_after_a_kill_the_next_run_is_right_and_nothing_is_left(
     found = crash(tmp_path, victim, 0.05, environ, since="cell-started")
     assert found.killed
     assert found.well, found
+
+
+def test_a_run_with_nothing_to_do_removes_what_a_killed_zygote_left(tmp_path: Path, environ: dict[str, str]) -> None:
+    (tmp_path / "nb.py").write_text("# %%\n#| stage: one\nx = 1\n")
+    words = [sys.executable, "-m", "mlnb", "run", str(tmp_path / "nb.py"), "-q"]
+    subprocess.run(words, env=environ, cwd=tmp_path, check=True)
+    shared = Path(environ["TMPDIR"]) / f"mlnb-{os.getuid()}"
+    assert not shared.exists()
+    shared.mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(shared / "z-0123456789abcdef"))
+    with socket.socket(socket.AF_UNIX) as alive:
+        alive.bind(str(shared / "z-alive"))
+        alive.listen()
+        subprocess.run(words, env=environ, cwd=tmp_path, check=True)
+        assert [path.name for path in shared.iterdir()] == ["z-alive"]
+    subprocess.run(words, env=environ, cwd=tmp_path, check=True)
+    assert not shared.exists()
