@@ -27,9 +27,9 @@ class LiveBoard:
         self._drawn = 0.0
 
     def take(self, event: Mapping[str, object]) -> None:
-        """Fold an event in, and redraw unless that was done a moment ago."""
-        ended = self.board.take(event)
-        if ended or time.monotonic() - self._drawn > _REFRESH_S:
+        """Fold an event in and redraw; a stage's start, which its first cell follows, not if that was done just now."""
+        self.board.take(event)
+        if event.get("event") != "stage-started" or time.monotonic() - self._drawn > _REFRESH_S:
             self.draw()
 
     def draw(self, text: str = "") -> None:

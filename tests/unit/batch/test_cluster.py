@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,14 +77,13 @@ def place(environ: dict[str, str]) -> str:
 
 
 def test_a_killed_worker_neither_loses_nor_doubles_rows(
-    cluster: Callable[[int], Cluster], bucket: dict[str, str], tmp_path: Path, rows: Path
+    cluster: Cluster, bucket: dict[str, str], tmp_path: Path, rows: Path
 ) -> None:
     register(tmp_path, KILLED_ONCE.replace("MARK", repr(str(tmp_path / "killed"))))
-    started = cluster(2)
-    words = ("predict", "triple/1", "rows", "answers.parquet", "--keep", "x", "--executor", started.address, "--json")
+    words = ("predict", "triple/1", "rows", "answers.parquet", "--keep", "x", "--executor", cluster.address, "--json")
     told: dict[str, Any] = json.loads(run(bucket, tmp_path, "-m", "mlnb", *words).stdout)
     assert (told["rows"], told["faulty"]) == (12_000, 0)
-    assert sum(worker.poll() is not None for worker in started.workers) == 1
+    assert sum(worker.poll() is not None for worker in cluster.workers.values()) == 1
     answers = pd.read_parquet(tmp_path / "answers.parquet")
     assert answers["x"].tolist() == list(np.arange(12_000.0))
     np.testing.assert_allclose(answers["prediction"], 6 * answers["x"] + 1, rtol=1e-6)
