@@ -1,13 +1,14 @@
 """``[tool.mlnb]`` of pyproject.toml, then ``MLNB_*`` variables, become one frozen `Settings`.
 
-``[tool.mlnb]`` holds plain keys; a variable is the key in capitals behind ``MLNB_`` and wins.
+``[tool.mlnb]`` holds plain keys, and the table of services; a variable is a key in capitals behind ``MLNB_``, and
+wins.
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -46,10 +47,6 @@ class Settings:
         ``locked``: a version's environment is an exact lock with digests, and its Bento is tried in an environment made
         from nothing else. ``installed``: what is installed here is pinned, no package index is asked, and the Bento is
         tried in mlnb's own environment.
-    max_rows : int
-        Rows a service accepts in one request.
-    explain_evaluations : int
-        Rows that a service may ask its model about to explain one request; 0 for a service that does not explain.
     stale_warnings : str
         ``on``, or ``off``: whether a live kernel says in one line which stages a cell has made stale.
     shared_cache : str
@@ -58,6 +55,8 @@ class Settings:
         Folder of files, each named as the secret that it holds; relative to the project.
     secrets_file : str
         A dotenv file of secrets, for its owner's eyes only (0600); relative to the project.
+    service : Mapping
+        The table ``[tool.mlnb.service]`` as it is; `mlnb.service.configuration` knows its keys.
     """
 
     executor: str = "local"
@@ -72,12 +71,11 @@ class Settings:
     latency_requests: int = 200
     load_rps: int = 0
     environment: str = "locked"
-    max_rows: int = 10_000
-    explain_evaluations: int = 0
     stale_warnings: str = "on"
     shared_cache: str = ""
     secrets_folder: str = "/run/secrets"
     secrets_file: str = ""
+    service: Mapping[str, object] = field(default_factory=dict)
 
 
 def read_settings(folder: Path, environ: Mapping[str, str]) -> Settings:
@@ -88,9 +86,11 @@ def read_settings(folder: Path, environ: Mapping[str, str]) -> Settings:
     SettingsError
         If a key is unknown or its value is not of the key's type.
     """
-    known = {field.name: type(field.default) for field in fields(Settings)}
+    known = {field.name: type(field.default) for field in fields(Settings) if field.name != "service"}
+    table = _table(folder / "pyproject.toml")
+    service = table.get("service", {})
     chosen: dict[str, str | int | float] = {}
-    for key, value in _table(folder / "pyproject.toml").items():
+    for key, value in table.items():
         if isinstance(value, dict):
             continue
         if key not in known:
@@ -103,7 +103,7 @@ def read_settings(folder: Path, environ: Mapping[str, str]) -> Settings:
         variable = f"MLNB_{key.upper()}"
         if variable in environ:
             chosen[key] = _typed(variable, environ[variable], kind)
-    return Settings(**chosen)  # type: ignore[arg-type]  # _typed has checked each against its field
+    return Settings(service=service if isinstance(service, dict) else {}, **chosen)  # type: ignore[arg-type]  # _typed has checked each against its field
 
 
 def _table(path: Path) -> Mapping[str, object]:

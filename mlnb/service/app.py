@@ -1,32 +1,26 @@
-"""The ASGI application inside the Bento, and the process that serves it: ``python -m mlnb.service.app``.
+"""The ASGI application inside the Bento.
 
 Route of a prediction: body -> `protocols` -> `router` -> scorer -> `log` -> answer. Nothing is answered that is not
 committed. Small requests are scored on the event loop (ONNX needs 0.1 ms, a thread hop as much); large ones, and those
-of a version with hooks or another runtime, in a few threads. The process runs from the Bento's source folder with the
-copy of mlnb that the Bento carries; it needs numpy, msgspec, uvicorn and what the packages' own runtimes ask for.
+of a version with hooks or another runtime, in a few threads. `mlnb.service.serve` is the process that serves it.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import logging
 import os
-import signal
-import socket
-import sys
-import threading
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, time_ns
 from types import MappingProxyType
 from typing import TypeAlias
 
-from mlnb.errors import MlnbError, RequestError, StorageError
-from mlnb.service.body import Limits, Message, Receive, read_body
+from mlnb.errors import RequestError, StorageError
+from mlnb.service.body import Message, Receive, read_body
+from mlnb.service.configuration import Configuration, read_configuration
 from mlnb.service.described import describe
 from mlnb.service.forms import JSON, Form, Headers
 from mlnb.service.log import Ids, PredictionLog
@@ -41,7 +35,6 @@ _LOGGER = logging.getLogger("mlnb.service")
 _PLAIN = ("/v1/", "/v2/")  # whose protocols know errors as one text
 _INLINE_BYTES = 16_384
 _THREADS = 4
-_PARENT_POLL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +61,8 @@ class Application:
         Folder whose ``aliases.json`` and ``versions/`` are followed as soon as they exist.
     predictions : Path or None
         Folder of the prediction log; by default ``~/.local/state/mlnb/predictions/<model>``.
-    limits : Limits
-        What one request may ask for.
+    configuration : Configuration
+        What one request may ask for, among others.
     routes : Mapping of str to Route
         Further paths, as a platform names them.
     """
@@ -79,12 +72,12 @@ class Application:
         bento: Path,
         state: Path | None,
         predictions: Path | None,
-        limits: Limits,
+        configuration: Configuration,
         routes: Mapping[str, Route] = MappingProxyType({}),
     ) -> None:
         self._router = Router(state, bento)
         self._predictions = predictions
-        self._limits = limits
+        self._configuration = configuration
         self._routes = routes
         self._metrics = Metrics()
         self._ids = Ids()
@@ -96,19 +89,14 @@ class Application:
     def from_environment(cls, bento: Path, environ: Mapping[str, str]) -> Application:
         """Return the application that the environment describes; nothing is loaded yet.
 
-        Read are ``MLNB_SERVICE_STATE``, ``MLNB_PREDICTIONS``, ``MLNB_MAX_ROWS``, ``MLNB_MAX_BODY_BYTES``,
-        ``MLNB_EXPLAIN_EVALUATIONS``, and ``AIP_PREDICT_ROUTE`` and ``AIP_HEALTH_ROUTE``, which Vertex AI sets.
+        Read are ``MLNB_SERVICE_STATE``, ``MLNB_PREDICTIONS``, ``AIP_PREDICT_ROUTE`` and ``AIP_HEALTH_ROUTE``, which
+        Vertex AI sets, and what `mlnb.service.configuration` reads.
         """
         state, predictions = environ.get("MLNB_SERVICE_STATE"), environ.get("MLNB_PREDICTIONS")
-        limits = Limits()
-        if "MLNB_MAX_ROWS" in environ:
-            limits = replace(limits, rows=int(environ["MLNB_MAX_ROWS"]))
-        if "MLNB_MAX_BODY_BYTES" in environ:
-            limits = replace(limits, body_bytes=int(environ["MLNB_MAX_BODY_BYTES"]))
-        if "MLNB_EXPLAIN_EVALUATIONS" in environ:
-            limits = replace(limits, explain_evaluations=int(environ["MLNB_EXPLAIN_EVALUATIONS"]))
+        followed = Path(state) if state else None
+        configuration = read_configuration(followed, environ)
         routes = named_routes(environ.get("AIP_PREDICT_ROUTE", ""), environ.get("AIP_HEALTH_ROUTE", ""))
-        return cls(bento, Path(state) if state else None, Path(predictions) if predictions else None, limits, routes)
+        return cls(bento, followed, Path(predictions) if predictions else None, configuration, routes)
 
     @property
     def ready(self) -> bool:
@@ -204,18 +192,18 @@ class Application:
             text = self._metrics.text(revision=self._router.routing.revision, ready=self.ready)
             return Answer(200, text.encode(), kind=b"text/plain; version=0.0.4; charset=utf-8")
         if route.name == "/labels":
-            return await self._label(await read_body(scope, receive, self._limits))
+            return await self._label(await read_body(scope, receive, self._configuration))
         if route.name == "/explain":
-            return await self._explain(await read_body(scope, receive, self._limits))
+            return await self._explain(await read_body(scope, receive, self._configuration))
         if route.path:
-            explains = bool(self._limits.explain_evaluations)
+            explains = bool(self._configuration.explain_evaluations)
             return Answer(200, encode(describe(route.path, self._router.routing, ready=self.ready, explains=explains)))
         return await self._predict(route, scope, receive, request_id)
 
     async def _predict(self, route: Route, scope: Message, receive: Receive, request_id: str) -> Answer:
         arrived, body = perf_counter(), b""
         try:
-            body = await read_body(scope, receive, self._limits)
+            body = await read_body(scope, receive, self._configuration)
             arrived, routing = perf_counter(), self._router.routing
             alias = routing.alias_of(route.model, route.number) or route.alias
             form = form_of(route, scope["headers"])
@@ -239,7 +227,7 @@ class Application:
                 form,
                 request_id=request_id,
                 arrived=arrived,
-                max_rows=self._limits.rows,
+                max_rows=self._configuration.max_rows,
                 ids=self._ids,
             )
 
@@ -247,11 +235,11 @@ class Application:
         if scorer.exporter == "onnx" and scorer.hooks is None and len(body) <= _INLINE_BYTES:
             return work()
         try:
-            async with asyncio.timeout(self._limits.answer_s):
+            async with asyncio.timeout(self._configuration.answer_s):
                 return await asyncio.get_running_loop().run_in_executor(self._pool, work)
         except TimeoutError as error:
             raise RequestError(
-                f"The answer took more than {self._limits.answer_s:g} seconds.", "Send fewer rows.", status=503
+                f"The answer took more than {self._configuration.answer_s:g} seconds.", "Send fewer rows.", status=503
             ) from error
 
     async def _commit_refusal(
@@ -262,16 +250,16 @@ class Application:
         await self._committed(self._opened_log().append([record]))
 
     async def _label(self, body: bytes) -> Answer:
-        labels = parse_labels(body, self._limits.rows, self._router.routing.outputs)
+        labels = parse_labels(body, self._configuration.max_rows, self._router.routing.outputs)
         await self._committed(self._opened_log().label(labels, time_ns()))
         return Answer(200, encode({"accepted": len(labels)}))
 
     async def _explain(self, body: bytes) -> Answer:
-        budget = self._limits.explain_evaluations
+        budget = self._configuration.explain_evaluations
         if not budget:
             raise RequestError(
                 "This service does not explain.",
-                "Set explain_evaluations in [tool.mlnb] (MLNB_EXPLAIN_EVALUATIONS in a container) and start it again.",
+                "Set explain_evaluations in [tool.mlnb.service], or MLNB_EXPLAIN_EVALUATIONS, and start it again.",
                 status=404,
             )
         from mlnb.service.explain import explain
@@ -320,66 +308,3 @@ def _broken(request_id: str) -> RequestError:
 def _default_folder(model: str) -> Path:
     home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(home) / "mlnb" / "predictions" / model
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Serve the Bento that this module was loaded from, until SIGTERM or SIGINT.
-
-    Returns
-    -------
-    int
-        0, or 2 where nothing could be served; the reason is on standard error.
-    """
-    parser = argparse.ArgumentParser(prog="python -m mlnb.service.app", description=main.__doc__)
-    parser.add_argument("act", nargs="?", choices=["serve"], help="what SageMaker says to an image; there is no other")
-    parser.add_argument("--host", default=os.environ.get("MLNB_HOST", "127.0.0.1"))
-    parser.add_argument(
-        "--port", type=int, default=int(os.environ.get("AIP_HTTP_PORT") or os.environ.get("PORT", "3000"))
-    )
-    parser.add_argument("--fd", type=int, help="an inherited listening socket, instead of host and port")
-    parser.add_argument("--with-parent", action="store_true", help="end when the process that started this one ends")
-    chosen = parser.parse_args(arguments)
-    application = Application.from_environment(Path(__file__).resolve().parents[2], os.environ)
-    try:
-        application.open()
-        listener = _listen(chosen.host, chosen.port) if chosen.fd is None else socket.socket(fileno=chosen.fd)
-        # Accepted sockets inherit it; asyncio would set it only where it can tell that the socket is TCP.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    except (MlnbError, OSError) as error:
-        print(f"mlnb.service: {error}", file=sys.stderr)
-        return 2
-    if chosen.with_parent:
-        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    _serve(application, listener)
-    return 0
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=2048)
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(_PARENT_POLL_S)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _serve(application: Application, listener: socket.socket) -> None:
-    import uvicorn
-
-    config = uvicorn.Config(
-        application,
-        lifespan="on",
-        ws="none",
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=10,
-    )
-    uvicorn.Server(config).run(sockets=[listener])
-
-
-if __name__ == "__main__":
-    sys.exit(main())

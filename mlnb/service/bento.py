@@ -41,7 +41,7 @@ from mlnb.store.disk import make_folder, storing
 from mlnb.store.folder import StateFolder
 
 FORMAT = 2
-_ENTRY = "service/app.py"
+_ENTRY = "service/serve.py"
 
 
 @dataclass(frozen=True, slots=True)

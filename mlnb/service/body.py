@@ -4,41 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from mlnb.errors import RequestError
+from mlnb.service.configuration import Configuration
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one request may ask for.
-
-    Attributes
-    ----------
-    rows : int
-        Rows of a predict request, labels of a labels request.
-    body_bytes : int
-        Size of a body.
-    explain_evaluations : int
-        Rows that a model may be asked about to explain one request; 0 where the service does not explain.
-    body_s : float
-        Seconds until the whole body must have arrived.
-    answer_s : float
-        Seconds until a request that runs in a thread must be answered.
-    """
-
-    rows: int = 10_000
-    body_bytes: int = 32 * 1024 * 1024
-    body_s: float = 30.0
-    answer_s: float = 60.0
-    explain_evaluations: int = 0
-
-
-async def read_body(scope: Message, receive: Receive, limits: Limits) -> bytes:
+async def read_body(scope: Message, receive: Receive, limits: Configuration) -> bytes:
     """Return the whole body; of one that is too large the rest is read and dropped, so that the answer is heard.
 
     Raises
@@ -60,7 +35,7 @@ async def read_body(scope: Message, receive: Receive, limits: Limits) -> bytes:
                     raise RequestError("The caller left before the body had arrived.", "Send it again.", status=400)
                 chunk = message.get("body", b"")
                 size += len(chunk)
-                if size <= limits.body_bytes:
+                if size <= limits.max_body_bytes:
                     chunks.append(chunk)
                 if not message.get("more_body", False):
                     break
@@ -68,9 +43,9 @@ async def read_body(scope: Message, receive: Receive, limits: Limits) -> bytes:
         raise RequestError(
             f"The body did not arrive within {limits.body_s:g} seconds.", "Send it again.", status=408
         ) from error
-    if size > limits.body_bytes:
+    if size > limits.max_body_bytes:
         raise RequestError(
-            f"The body has {size} bytes; this service takes {limits.body_bytes}.",
+            f"The body has {size} bytes; this service takes {limits.max_body_bytes}.",
             "Send fewer rows in each request.",
             status=413,
         )

@@ -7,6 +7,7 @@ Commands that touch one service wait for each other at the lock.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -24,6 +25,8 @@ from mlnb.errors import PortError, ServiceError
 from mlnb.registry.reference import check_name
 from mlnb.service.bento import folder_digest
 from mlnb.service.client import Client
+from mlnb.service.configuration import FILE, configure
+from mlnb.service.configuration import FORMAT as CONFIGURATION_FORMAT
 from mlnb.service.process import ProcessMark, alive, bind, spawn, terminate
 from mlnb.service.routing_files import Placed, check_trust, place, prune, read_aliases, write_aliases
 from mlnb.service.target import Deployment
@@ -58,7 +61,7 @@ class LocalTarget:
     state : StateFolder
         The project's state.
     settings : Settings
-        ``host``, ``port`` and ``max_rows`` are used.
+        ``host``, ``port`` and ``service`` are used.
     """
 
     def __init__(self, state: StateFolder, settings: Settings) -> None:
@@ -174,11 +177,11 @@ class LocalTarget:
             raise
 
     def _environment(self, folder: Path, predictions: Path) -> dict[str, str]:
+        configure(self._settings.service, os.environ)  # refuses what the process could not tell anybody
+        write_json(folder / FILE, {"format": CONFIGURATION_FORMAT, "settings": dict(self._settings.service)})
         return {
             "MLNB_SERVICE_STATE": str(folder),
             "MLNB_PREDICTIONS": str(predictions),
-            "MLNB_MAX_ROWS": str(self._settings.max_rows),
-            "MLNB_EXPLAIN_EVALUATIONS": str(self._settings.explain_evaluations),
         }
 
     def _listen(self, name: str, known: _Started | None) -> socket:

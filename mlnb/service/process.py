@@ -74,7 +74,7 @@ def spawn(
     with_parent: bool = False,
     python: Path | None = None,
 ) -> ProcessMark:
-    """Start ``python -m mlnb.service.app`` in `source`, in a session of its own.
+    """Start ``python -m mlnb.service.serve`` in `source`, in a session of its own.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def spawn(
     inherited = {key: value for key, value in os.environ.items() if key not in _DROPPED}
     fixed = {"PYTHONPATH": str(source), "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     environment = {"OMP_NUM_THREADS": "1", **inherited, **fixed, **environ}
-    command = [str(python or sys.executable), "-m", "mlnb.service.app", "--fd", str(listener.fileno())]
+    command = [str(python or sys.executable), "-m", "mlnb.service.serve", "--fd", str(listener.fileno())]
     if with_parent:
         command.append("--with-parent")
     with storing(log), log.open("ab") as output:

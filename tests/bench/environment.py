@@ -95,7 +95,7 @@ def _ours(place: Place, onnx: Path) -> _Contestant:
     python = environment_of((source / "lock.txt").read_text("utf-8"), "the bench's model")
     environ = place.environ | {"PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
     environ |= {"MLNB_PREDICTIONS": str(place.make("environment/predictions"))}
-    command = [str(python), "-m", "mlnb.service.app", "--port", "PORT"]
+    command = [str(python), "-m", "mlnb.service.serve", "--port", "PORT"]
     return _Contestant("mlnb (ONNX)", python, command, source, environ, "/readyz")
 
 

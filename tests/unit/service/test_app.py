@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
-from mlnb.service.app import Application, main
+from mlnb.service.app import Application
 from mlnb.service.bento import Bento
-from mlnb.service.body import Limits, Message
+from mlnb.service.body import Message
+from mlnb.service.configuration import Configuration
 from mlnb.service.local import LocalTarget
 from mlnb.service.log_reader import Batch, read_labels, read_predictions
 from mlnb.service.routing_files import place
+from mlnb.service.serve import main
 from mlnb.service.skew import read_sample
 from mlnb.settings import Settings
 from mlnb.store.folder import StateFolder
@@ -65,7 +67,7 @@ class Running:
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory, bento: Bento, packages: dict[int, Path]) -> Iterator[Running]:
     state = StateFolder.open(tmp_path_factory.mktemp("service"))
-    target = LocalTarget(state, Settings(max_rows=100))
+    target = LocalTarget(state, Settings(service={"max_rows": 100}))
     target.route("delays", packages, {"production": 1, "staging": 2})
     started = target.start("delays", bento.path)
     yield Running(started.port, state.predictions / "delays")
@@ -213,9 +215,9 @@ async def drive(
     return sent[0]["status"], json.loads(sent[1]["body"])
 
 
-def in_process(folder: Path, limits: Limits, scenario: Callable[[Application], Awaitable[None]]) -> None:
+def in_process(folder: Path, configuration: Configuration, scenario: Callable[[Application], Awaitable[None]]) -> None:
     async def run() -> None:
-        application = Application(folder / "bento", None, folder / "log", limits)
+        application = Application(folder / "bento", None, folder / "log", configuration)
         started: list[Message] = [{"type": "lifespan.startup"}]
         over = asyncio.Event()
 
@@ -252,7 +254,7 @@ def test_a_body_that_is_too_large_is_refused_without_being_kept(tmp_path: Path, 
         assert status == 413
         assert "1800 bytes; this service takes 1000" in body["error"]["problem"]
 
-    in_process(tmp_path, Limits(body_bytes=1000), scenario)
+    in_process(tmp_path, Configuration(max_body_bytes=1000), scenario)
     (batch,) = read_predictions(tmp_path / "log")
     assert batch.status == (413,)
     assert batch.inputs == ("",)
@@ -268,7 +270,7 @@ def test_a_body_that_never_ends_is_given_up(tmp_path: Path, packages: dict[int, 
         status, _ = await drive(application, "POST", "/predict", [])
         assert status == 400  # the caller left
 
-    in_process(tmp_path, Limits(body_s=0.05), scenario)
+    in_process(tmp_path, Configuration(body_s=0.05), scenario)
 
 
 def test_an_answer_that_cannot_be_logged_is_not_sent_and_readiness_recovers(
@@ -295,7 +297,7 @@ def test_an_answer_that_cannot_be_logged_is_not_sent_and_readiness_recovers(
         status, body = await drive(application, "GET", "/readyz", [])
         assert (status, body["log"]) == (200, "ok")
 
-    in_process(tmp_path, Limits(), scenario)
+    in_process(tmp_path, Configuration(), scenario)
     (batch,) = read_predictions(tmp_path / "log")
     assert batch.status == (200,)
 
@@ -310,7 +312,7 @@ def test_a_service_without_a_live_alias_is_alive_but_not_ready(tmp_path: Path) -
         status, body = await drive(application, "POST", "/predict", asked)
         assert (status, body["error"]["problem"]) == (503, "No version of delays is live.")
 
-    in_process(tmp_path, Limits(), scenario)
+    in_process(tmp_path, Configuration(), scenario)
 
 
 def test_a_failing_hook_is_the_services_fault_and_shows_no_stack_trace(tmp_path: Path, hooked_package: Path) -> None:
@@ -327,7 +329,7 @@ def test_a_failing_hook_is_the_services_fault_and_shows_no_stack_trace(tmp_path:
         assert "hook preprocess failed: KeyError" in body["error"]["problem"]
         assert "Traceback" not in json.dumps(body)
 
-    in_process(tmp_path, Limits(), scenario)
+    in_process(tmp_path, Configuration(), scenario)
     (batch,) = read_predictions(tmp_path / "log")
     assert batch.status == (500,)
 

@@ -30,7 +30,7 @@ JSON = {"Content-Type": "application/json"}
 def ask(tmp_path_factory: pytest.TempPathFactory, bento: Bento, packages: dict[int, Path]) -> Iterator[Ask]:
     """Ask a service whose production is version 1, and whose staging is version 2."""
     state = StateFolder.open(tmp_path_factory.mktemp("service"))
-    target = LocalTarget(state, Settings(max_rows=50))
+    target = LocalTarget(state, Settings(service={"max_rows": 50}))
     target.route("delays", packages, {"production": 1, "staging": 2})
     started = target.start("delays", bento.path)
 
