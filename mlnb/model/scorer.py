@@ -279,7 +279,8 @@ class OnnxRuntime:
         self._session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
         )
-        self._inputs = [(one.name, _NUMPY.get(one.type)) for one in self._session.get_inputs()]
+        whole = {one.name for one in signature.features or signature.inputs if not one.nullable}
+        self._inputs = [(one.name, _NUMPY.get(one.type), one.name in whole) for one in self._session.get_inputs()]
         self._outputs = [one.name for one in self._session.get_outputs()][: 1 + signature.probabilities]
         self._signature = signature
         self._classes: dict[Label, Label] | None = None
@@ -289,7 +290,7 @@ class OnnxRuntime:
 
     def score(self, columns: Mapping[str, Values]) -> Scores:
         """Return the graph's answers."""
-        feed = {name: _fed(columns[name], kind) for name, kind in self._inputs}
+        feed = {name: _fed(columns[name], kind, whole) for name, kind, whole in self._inputs}
         answers = self._session.run(self._outputs, feed)
         labels = plain_answers(answers[0])
         if self._classes is not None:
@@ -341,14 +342,20 @@ _RUNTIMES: Mapping[str, Callable[[Path, Signature], Runtime]] = {
     "skops": _load_skops,
     "native": _load_native,
 }
-_NUMPY = {"tensor(double)": np.float64, "tensor(float)": np.float32, "tensor(int64)": np.int64}
+_NUMPY: Mapping[str, np.dtype[Any]] = {
+    "tensor(double)": np.dtype(np.float64),
+    "tensor(float)": np.dtype(np.float32),
+    "tensor(int64)": np.dtype(np.int64),
+}
 _PACKAGE_KEYS = {"files": dict, "exporter": str, "model_file": str, "signatures": dict}
 
 
-def _fed(values: Values, kind: type | None) -> Values:
+def _fed(values: Values, kind: np.dtype[Any] | None, whole: bool) -> Values:
+    """Return a column as the graph takes it; in one that is `whole` no text is missing."""
     if kind is not None:
-        return values.astype(kind).reshape(len(values), -1)
-    if None in values:
+        typed = values if values.dtype == kind else values.astype(kind)
+        return typed[:, None] if typed.ndim == 1 else typed
+    if not whole and None in values:
         values = values.copy()
         values[values == None] = MISSING_TEXT  # noqa: E711 -- elementwise
     return values.reshape(-1, 1)

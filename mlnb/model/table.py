@@ -31,10 +31,11 @@ class Table:
         The columns of a row, in order.
     """
 
-    __slots__ = ("_names", "_row", "columns")
+    __slots__ = ("_blocks", "_names", "_row", "columns")
 
     def __init__(self, columns: tuple[Column, ...]) -> None:
         self.columns = columns
+        self._blocks = _blocks_of(columns)
         self._names = tuple(column.name for column in columns)
         self._row: Callable[[Any], Any] = itemgetter(*self._names)
 
@@ -71,7 +72,13 @@ class Table:
         if faults:
             raise _refused(faults)
         arrays: dict[str, Values] = {}
+        for block in self._blocks:
+            arrays |= block.arrays(values)
+        if len(arrays) == len(self.columns):
+            return {name: arrays[name] for name in self._names}
         for column in self.columns:
+            if column.name in arrays:
+                continue
             array = _array(column, values[column.name])
             if array is None:
                 parsed, wrong = _parse_all(column, values[column.name])
@@ -83,7 +90,7 @@ class Table:
                 break
         if faults:
             raise _refused(faults)
-        return arrays
+        return {name: arrays[name] for name in self._names}
 
     def _misshapen(self, rows: Sequence[object]) -> Iterator[str]:
         for at, row in enumerate(rows):
@@ -96,6 +103,50 @@ class Table:
     def _unexpected(self, name: object) -> str:
         close = get_close_matches(str(name), self._names, n=1)
         return f"unexpected column {name!r}" + (f" (did you mean {close[0]!r}?)" if close else "")
+
+
+class _Block:
+    """Columns of one type, made arrays in one go: a request of one row has as many columns as values."""
+
+    __slots__ = ("_dtype", "_kinds", "_names", "_nullable")
+
+    def __init__(self, dtype: str, nullable: bool, names: tuple[str, ...]) -> None:
+        self._names = names
+        self._dtype = dtype
+        self._nullable = nullable
+        kinds = {str} if dtype == "string" else {int, float} if dtype == "float64" else {int}
+        self._kinds = kinds | {NoneType} if nullable else kinds
+
+    def arrays(self, values: Mapping[str, Sequence[object]]) -> dict[str, Values]:
+        """Return all columns as arrays, or none where one of them is not as it should be."""
+        listed = [values[name] for name in self._names]
+        if not self._kinds.issuperset(map(type, chain.from_iterable(listed))):
+            return {}
+        made: Values
+        try:
+            if self._dtype == "string":
+                made = np.empty((len(listed), len(listed[0])), dtype=object)
+                made[:] = listed
+            else:
+                made = np.array(listed, dtype=self._dtype)
+        except (OverflowError, ValueError):  # a number beyond the type; columns of different lengths
+            return {}
+        if self._dtype == "float64":
+            strange = made.size - np.count_nonzero(np.isfinite(made))
+            if strange and strange != sum(value is None for value in chain.from_iterable(listed)):
+                return {}
+        return dict(zip(self._names, made, strict=True))
+
+
+def _blocks_of(columns: tuple[Column, ...]) -> tuple[_Block, ...]:
+    """Return the blocks of the plain columns; the others are made arrays one by one."""
+    names: dict[tuple[str, bool], list[str]] = {}
+    for column in columns:
+        if not column.many and (
+            column.dtype in ("float64", "string") or (column.dtype == "int64" and not column.nullable)
+        ):
+            names.setdefault((column.dtype, column.nullable), []).append(column.name)
+    return tuple(_Block(dtype, nullable, tuple(found)) for (dtype, nullable), found in names.items())
 
 
 def _array(column: Column, values: Sequence[object]) -> Values | None:

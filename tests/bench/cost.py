@@ -19,7 +19,7 @@ from time import perf_counter
 
 import psutil
 
-_TIMEOUT_S = 600
+_TIMEOUT_S = 3600
 _DETACHED = "mlnb.run.kernels"
 _SET_CHILD_SUBREAPER = 36
 

@@ -48,9 +48,16 @@ class Load:
 
 
 async def drive(
-    url: str, bodies: Sequence[bytes], *, connections: int, requests: int, limit_s: float, heard: Heard | None = None
+    url: str,
+    bodies: Sequence[bytes],
+    *,
+    connections: int,
+    requests: int,
+    limit_s: float,
+    heard: Heard | None = None,
+    path: str = "/predict",
 ) -> Load:
-    """Post `bodies` in turn to ``/predict`` over keep-alive connections.
+    """Post `bodies` in turn over keep-alive connections.
 
     Parameters
     ----------
@@ -64,10 +71,12 @@ async def drive(
         How many are sent, unless `limit_s` seconds have passed before.
     heard : callable
         Told status and body of each answer. A connection that the server closes just ends.
+    path : str
+        Where they are posted.
     """
     parts = urlsplit(url)
     loop = asyncio.get_running_loop()
-    job = _Job(_framed(bodies, parts.netloc), requests, limit_s, heard)
+    job = _Job(_framed(bodies, parts.netloc, path), requests, limit_s, heard)
     callers = [(await loop.create_connection(job.caller, parts.hostname, parts.port))[1] for _ in range(connections)]
     cpu, started = process_time(), perf_counter()
     job.deadline = started + limit_s
@@ -141,6 +150,6 @@ class _Caller(asyncio.Protocol):
             self.done.set_result(None)
 
 
-def _framed(bodies: Sequence[bytes], host: str) -> list[bytes]:
-    head = f"POST /predict HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: "
+def _framed(bodies: Sequence[bytes], host: str, path: str) -> list[bytes]:
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: "
     return [head.encode() + str(len(body)).encode() + b"\r\n\r\n" + body for body in bodies]

@@ -72,6 +72,15 @@ class PydanticOnnx:
 
 
 @bentoml.service(workers=1)
+class PydanticOnnxAsync(PydanticOnnx.inner):
+    """The same on the event loop, which saves the thread."""
+
+    @bentoml.api
+    async def predict(self, rows: list[Row]) -> list[float]:
+        return self.session.score({name: [getattr(row, name) for row in rows] for name in NUMBERS + WORDS})
+
+
+@bentoml.service(workers=1)
 class PydanticOnnxLogged(PydanticOnnx.inner):
     """The same, each row logged by `bentoml.monitor` under an id that the caller is told."""
 
