@@ -99,10 +99,10 @@ def make_bill(text: str, model: str, files: Mapping[str, str], folder: Path | No
         If that is not what the lock says.
     """
     found = _installed(text, folder, model)
-    refs = {name: _purl(one) for name, one in found.items()}
+    refs = {name: one.purl for name, one in found.items()}
     needs: list[Json] = []
     for name, one in found.items():
-        asked: list[Json] = [refs[need] for need in _needs(one) if need in refs]
+        asked: list[Json] = [refs[need] for need in one.needs if need in refs]
         needs.append({"ref": refs[name], "dependsOn": asked})
     contents: list[Json] = [
         {"type": "file", "bom-ref": f"file:{name}", "name": name, "hashes": [_hash(digest)]}
@@ -142,7 +142,46 @@ def components(bill: Mapping[str, object]) -> tuple[Component, ...]:
     return tuple(sorted(found, key=lambda one: one.name.lower()))
 
 
-def _installed(text: str, folder: Path | None, model: str) -> dict[str, Distribution]:
+class _Installed:
+    """A distribution whose metadata is parsed once: ``importlib.metadata`` parses it for each question."""
+
+    def __init__(self, distribution: Distribution) -> None:
+        self._told = distribution.metadata
+        self._distribution = distribution
+        self.name: str = self._told["Name"]
+        self.version: str = self._told["Version"]
+
+    @property
+    def purl(self) -> str:
+        """Its package URL."""
+        from packaging.utils import canonicalize_name
+
+        return f"pkg:pypi/{canonicalize_name(self.name)}@{self.version.replace('+', '%2B')}"
+
+    @property
+    def needs(self) -> Sequence[str]:
+        """What it asks for on this machine, by canonical name, sorted."""
+        from packaging.requirements import Requirement
+        from packaging.utils import canonicalize_name
+
+        rows: Iterable[Requirement] = map(Requirement, self._distribution.requires or ())
+        asked = {row.name for row in rows if row.marker is None or row.marker.evaluate({"extra": ""})}
+        return sorted(canonicalize_name(name) for name in asked)
+
+    @property
+    def licences(self) -> list[Json]:
+        """By PEP 639's expression, else by its classifiers, else by the old field if it is short."""
+        for expression in self._told.get_all("License-Expression") or []:
+            return [{"expression": expression}]
+        classified = [text for text in self._told.get_all("Classifier") or [] if text.startswith("License ::")]
+        names = [text.removeprefix(_OSI).removeprefix("License :: ") for text in classified if text + " :: " != _OSI]
+        free = next(iter(self._told.get_all("License") or []), "").strip().partition("\n")[0]
+        if not names and free and len(free) <= _LONGEST_NAME and free.upper() != "UNKNOWN":
+            names = [free]
+        return [{"license": {"name": name}} for name in sorted(set(names))]
+
+
+def _installed(text: str, folder: Path | None, model: str) -> dict[str, _Installed]:
     """Return the lock's distributions as they are installed; refuse an environment that is not the lock's."""
     from packaging.markers import Marker
     from packaging.utils import canonicalize_name
@@ -153,8 +192,8 @@ def _installed(text: str, folder: Path | None, model: str) -> dict[str, Distribu
         if not pin.marker or Marker(pin.marker).evaluate()
     }
     there = metadata.distributions() if folder is None else metadata.distributions(path=[str(folder)])
-    found: dict[str, Distribution] = {}
-    for one in there:
+    found: dict[str, _Installed] = {}
+    for one in map(_Installed, there):
         found.setdefault(canonicalize_name(one.name), one)
     other = {name for name in found if name not in wanted} if folder is not None else set()
     other |= {name for name, version in wanted.items() if name not in found or found[name].version != version}
@@ -167,15 +206,15 @@ def _installed(text: str, folder: Path | None, model: str) -> dict[str, Distribu
     return {name: found[name] for name in sorted(wanted)}
 
 
-def _component(distribution: Distribution) -> dict[str, Json]:
+def _component(installed: _Installed) -> dict[str, Json]:
     described: dict[str, Json] = {
         "type": "library",
-        "bom-ref": _purl(distribution),
-        "name": distribution.name,
-        "version": distribution.version,
-        "purl": _purl(distribution),
+        "bom-ref": installed.purl,
+        "name": installed.name,
+        "version": installed.version,
+        "purl": installed.purl,
     }
-    licences = _licences(distribution)
+    licences = installed.licences
     return {**described, "licenses": licences} if licences else described
 
 
@@ -198,34 +237,6 @@ def _surroundings() -> list[Json]:
             "licenses": [{"expression": "PSF-2.0"}],
         },
     ]
-
-
-def _licences(distribution: Distribution) -> list[Json]:
-    """Return the licence by PEP 639's expression, else by its classifiers, else by the old field if it is short."""
-    told = distribution.metadata
-    for expression in told.get_all("License-Expression") or []:
-        return [{"expression": expression}]
-    classified = [text for text in told.get_all("Classifier") or [] if text.startswith("License ::")]
-    names = [text.removeprefix(_OSI).removeprefix("License :: ") for text in classified if text + " :: " != _OSI]
-    free = next(iter(told.get_all("License") or []), "").strip().partition("\n")[0]
-    if not names and free and len(free) <= _LONGEST_NAME and free.upper() != "UNKNOWN":
-        names = [free]
-    return [{"license": {"name": name}} for name in sorted(set(names))]
-
-
-def _needs(distribution: Distribution) -> Sequence[str]:
-    from packaging.requirements import Requirement
-    from packaging.utils import canonicalize_name
-
-    rows: Iterable[Requirement] = map(Requirement, distribution.requires or ())
-    asked = {row.name for row in rows if row.marker is None or row.marker.evaluate({"extra": ""})}
-    return sorted(canonicalize_name(name) for name in asked)
-
-
-def _purl(distribution: Distribution) -> str:
-    from packaging.utils import canonicalize_name
-
-    return f"pkg:pypi/{canonicalize_name(distribution.name)}@{distribution.version.replace('+', '%2B')}"
 
 
 def _hash(digest: str) -> dict[str, Json]:
