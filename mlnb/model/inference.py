@@ -277,6 +277,8 @@ def _values(column: Column, series: pd.Series) -> list[object]:
     kind = series.dtype.kind if isinstance(series.dtype, np.dtype) else ""
     if kind in ("b", "i", "u"):
         return values
+    if isinstance(series.dtype, pd.StringDtype) and column.dtype == "string":
+        return [value if isinstance(value, str) else None for value in values]
     if kind == "f" and column.dtype.startswith("float"):
         return [None if value != value else value for value in values] if column.nullable else values
     return [_value(column, value) for value in values]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,13 +59,61 @@ class Through:
         made: Any = build_frame(rows, self.columns)
         if not self._frame:
             made = np.column_stack([rows[one.name] for one in self.columns])
-        for step in self._steps:
-            made = step.transform(made)
         if not self._steps:
             made = made.apply(lambda one: one.cat.codes if one.dtype == "category" else one)
-        if hasattr(made, "toarray"):
-            made = made.toarray()
-        return np.asarray(made, dtype=np.float64)
+        return _after(self._steps, made)
+
+    def moving(self, names: Iterable[str], base: Rows) -> Callable[[Rows, int], Floats]:
+        """Return what sees `base`, repeated some times below itself, with other numbers in the columns `names` only.
+
+        A column transformer gives each of its parts some columns; the parts that get none of `names` are asked once.
+        """
+        first = self._steps[0] if self._steps and self._frame else None
+        parts = _parts_with(first, set(names))
+        still = first.transform(build_frame(base, self.columns)) if first is not None and parts is not None else None
+        if parts is None or not (isinstance(still, np.ndarray) or hasattr(still, "toarray")):
+            return lambda rows, times: self.see(rows)
+        once = _dense(still)
+        needed = {name for _, taken, _ in parts for name in taken}
+        columns = [one for one in self.columns if one.name in needed]
+
+        def see(rows: Rows, times: int) -> Floats:
+            frame, made = build_frame(rows, columns), np.tile(once, (times, 1))
+            for part, taken, places in parts:
+                made[:, places] = _dense(part.transform(frame[taken]))
+            return _after(self._steps[1:], made)
+
+        return see
+
+
+def _after(steps: Sequence[Any], made: Any) -> Floats:
+    for step in steps:
+        made = step.transform(made)
+    return np.asarray(_dense(made), dtype=np.float64)
+
+
+def _dense(made: Any) -> Any:
+    return made.toarray() if hasattr(made, "toarray") else made
+
+
+def _parts_with(first: Any, names: set[str]) -> list[tuple[Any, list[str], slice]] | None:
+    """Return the parts of a fitted column transformer that get one of the columns: their columns, their places after.
+
+    None where it is no such, or names its columns in another way.
+    """
+    if type(first).__name__ != "ColumnTransformer" or not hasattr(first, "output_indices_"):
+        return None
+    found = []
+    for name, part, taken in first.transformers_:
+        listed = [taken] if isinstance(taken, str) else taken
+        if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
+            return None
+        if names.isdisjoint(listed) or isinstance(part, str):
+            continue
+        if isinstance(taken, str):
+            return None
+        found.append((part, listed, first.output_indices_[name]))
+    return found
 
 
 class Search:
@@ -81,9 +129,9 @@ class Search:
         self._turns = np.where(self._single, _rounding_turns(self._thresholds), self._thresholds)
         self._rows = rows
         self._names = np.array(names)
-        self._through = through
         short = [one.name for one in through.columns if one.dtype == "float32"]
         self._short = np.isin(self._names, short)
+        self._see = through.moving(names, rows)
 
     def bracket(self) -> tuple[Floats, Floats]:
         """Return two raw numbers for each split, on either side of it where such were found."""
@@ -181,7 +229,7 @@ class Search:
         for name in np.unique(self._names):
             dtype = np.float32 if rows[name].dtype == np.float32 else np.float64
             rows[name] = np.where(names == name, values.ravel(), rows[name].astype(np.float64)).astype(dtype)
-        seen = self._through.see(rows)
+        seen = self._see(rows, times)
         return np.asarray(seen[np.arange(len(seen)), np.tile(self._features, times)]).reshape(values.shape)
 
     def _goes_left(self, values: Floats) -> npt.NDArray[np.bool_]:
