@@ -12,7 +12,7 @@ endif
 FRONT := $(shell find labextension/src labextension/style labextension/schema -type f) $(wildcard labextension/*.json) labextension/yarn.lock
 BUNDLE := mlnb/labextension/static/style.js
 
-.PHONY: help demo lab test lint bench build clean
+.PHONY: help demo lab test lint pytest bench build clean
 
 help: ## list the tasks
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
@@ -23,7 +23,10 @@ demo: $(VENV)/.runtime ## the whole road on real data: notebook, run, service, p
 lab: $(VENV)/.runtime ## open JupyterLab on the example
 	$(BIN)/jupyter lab example_notebooks/01_first_pipeline.ipynb
 
-test: $(VENV)/.dev lint ## all checks and all tests (bounded samples)
+test: $(VENV)/.dev ## all checks and all tests (bounded samples), side by side
+	@$(MAKE) --no-print-directory -j2 lint pytest
+
+pytest: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist=loadfile -m "not image"
 
 lint: $(VENV)/.dev
