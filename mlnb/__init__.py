@@ -9,8 +9,9 @@ The tree is that road; a package is a place where the data stops::
     store/      bytes and facts that last: artifacts, codecs, manifests, signatures, the ledger
     registry/   results become versions: numbers, aliases, gates, audit
     batch/      tables become tables of answers, of any size, here or on a cluster
-    service/    versions become answers: the Bento, the ASGI application, the prediction log
+    service/    versions become answers: the Bento, the ASGI application, the prediction log; a supervisor and workers
     monitor/    answers meet what was learned: windows, distances, reports, figures
+    traffic.py  versions share the requests of a service: splits, canaries, shadows, and the audit of them
     ship.py     run, register, package, try, gate, promote, serve: one act that can be repeated
     project.py  puts the parts together; every face uses only `Project`
     faces/      where a person stands: the command line, the magics, the widgets, the server

@@ -279,14 +279,29 @@ class PortError(ServiceError):
 
 
 class RequestError(ServiceError):
-    """A service refuses a request. `status` is the HTTP status, `faults` names each wrong thing."""
+    """A service refuses a request: `status` of HTTP, `faults` names each wrong thing, `retry_after_s` is 0 for never.
+
+    `allow` are the methods that the path takes, where that is what was wrong.
+    """
 
     def __init__(
-        self, problem: str, remedy: str, *, status: int, faults: Sequence[str] = (), service: str = ""
+        self,
+        problem: str,
+        remedy: str,
+        *,
+        status: int,
+        faults: Sequence[str] = (),
+        service: str = "",
+        retry_after_s: int = 0,
+        challenge: str = "",
+        allow: str = "",
     ) -> None:
         super().__init__(problem, remedy, service=service)
         self.status = status
+        self.allow = allow
         self.faults = tuple(faults)
+        self.retry_after_s = retry_after_s
+        self.challenge = challenge
 
 
 class MonitorError(MlnbError):

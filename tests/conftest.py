@@ -97,7 +97,7 @@ def nothing_remains() -> Iterator[None]:
 
 def end_of(left: set[psutil.Process], *, kept: bool = False) -> None:
     """Fail where a process does not end; `kept`: a kernel or server of several tests may keep the zygote of its runs."""
-    left = {process for process in left if not (kept and _is_zygote(process))}
+    left = {process for process in left if not (kept and (_is_zygote(process) or _is_worker(process)))}
     _, alive = psutil.wait_procs(left, timeout=10)
     described = []
     for process in alive:
@@ -113,4 +113,12 @@ def _is_zygote(process: psutil.Process) -> bool:
     try:
         return "mlnb.run.kernels.zygote" in process.cmdline()
     except psutil.Error:
+        return False
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    """Say whether a service of several tests, which goes on, has replaced a worker by this one."""
+    try:
+        return "--worker" in process.cmdline() and "mlnb.service.serve" in process.parent().cmdline()
+    except (psutil.Error, AttributeError):
         return False

@@ -7,7 +7,11 @@ from pathlib import Path
 import click
 
 from mlnb.faces.complete import model_names, notebooks, refs, run_ids, run_stages
+from mlnb.faces.predictions import Wanted, answer_predictions, answer_rolled, prediction_options
+from mlnb.faces.tokens import tokens
+from mlnb.faces.traffic import canary, traffic
 from mlnb.faces.verb import Asked, Verb
+from mlnb.faces.versus import compare
 
 _FILE = click.Path(path_type=Path)
 STATES = ("running", "done", "failed", "cancelled")
@@ -117,7 +121,7 @@ def runs_debug(asked: Asked, run: str, stage: str, frame: bool, back: bool) -> i
 
 @click.group(cls=Things)
 def models() -> None:
-    """See what was registered: list, show, lineage, card, explain, sbom, sign."""
+    """See what was registered: list, show, lineage, card, explain, compare, sbom, sign."""
 
 
 @models.command("list")
@@ -218,6 +222,9 @@ def models_explain(asked: Asked, ref: str, row: str, output: str, budget: int) -
     return answer_explain(asked, ref, Wanted(row, output, budget))
 
 
+models.add_command(compare)
+
+
 @models.command("sbom")
 @click.argument("ref", shell_complete=refs)
 @click.pass_obj
@@ -242,26 +249,29 @@ def models_sign(asked: Asked, ref: str, folder: Path, key: Path) -> int:
 
 @click.group(cls=Things)
 def services() -> None:
-    """See and steer what is running: list, start, stop, restart, logs, image."""
+    """See and steer what is running: list, start, stop, restart, logs, traffic, canary, tokens, image."""
 
 
 @services.command("list")
 @click.pass_obj
 def services_list(asked: Asked) -> int:
-    """List the services with their address, state and aliases."""
-    from mlnb.faces import view
+    """List the services with their address, state, aliases, workers and for how long they have run."""
+    from mlnb.faces.operate import service_lines
+    from mlnb.faces.traffic import took_over
 
-    return asked.answer(asked.project().services.list(), view.service_lines)
+    return asked.answer(took_over(asked).services.list(), service_lines)
 
 
 @services.command("start")
 @_service
+@click.option("--workers", type=click.IntRange(0), default=None, metavar="N", help="Processes; 0: one for each core.")
 @click.pass_obj
-def services_start(asked: Asked, name: str) -> int:
-    """Start a service that was deployed before."""
-    from mlnb.faces import view
+def services_start(asked: Asked, name: str, workers: int | None) -> int:
+    """Start a service that was deployed before; one that runs takes up what is new."""
+    from mlnb.faces.operate import service_lines
 
-    return asked.answer([asked.project().services.start(name)], view.service_lines)
+    wanted = -1 if workers is None else workers
+    return asked.answer([asked.project().services.start(name, workers=wanted)], service_lines)
 
 
 @services.command("stop")
@@ -269,30 +279,61 @@ def services_start(asked: Asked, name: str) -> int:
 @click.pass_obj
 def services_stop(asked: Asked, name: str) -> int:
     """Stop a service; what it has answered stays in the prediction log."""
-    from mlnb.faces import view
+    from mlnb.faces.operate import service_lines
 
-    return asked.answer([asked.project().services.stop(name)], view.service_lines)
+    return asked.answer([asked.project().services.stop(name)], service_lines)
 
 
 @services.command("restart")
 @_service
 @click.pass_obj
 def services_restart(asked: Asked, name: str) -> int:
-    """Stop a service and start it again."""
-    from mlnb.faces import view
+    """Replace a service's workers one after another, without losing a request; settings are read anew."""
+    from mlnb.faces.operate import service_lines
 
-    found = asked.project().services
-    found.stop(name)
-    return asked.answer([found.start(name)], view.service_lines)
+    return asked.answer([asked.project().services.restart(name)], service_lines)
 
 
 @services.command("logs")
 @_service
+@click.option("-f", "--follow", is_flag=True, help="Go on with what it writes; Ctrl-C leaves the service alone.")
+@click.option("-n", "lines", type=click.IntRange(0), metavar="N", help="The last N lines (200), or predictions (20).")
+@prediction_options
 @click.pass_obj
-def services_logs(asked: Asked, name: str) -> int:
-    """Print what a service has written while it ran."""
-    text = asked.project().services.logs(name)
-    return asked.answer({"name": name, "log": text}, lambda told: [told["log"].rstrip("\n")])
+def services_logs(asked: Asked, /, name: str, follow: bool, lines: int | None, **wanted: str) -> int:
+    """Print what a service has written while it ran; with --predictions what it was asked, and answered."""
+    if (predictions := Wanted(**wanted)).any:  # type: ignore[arg-type]  # as click has typed them
+        return answer_predictions(asked, name, predictions, lines, follow=follow)
+    from mlnb.faces.operate import answer_logs
+
+    return answer_logs(asked, name, 200 if lines is None else lines, follow=follow)
+
+
+@services.command("roll")
+@_service
+@click.option("--to", default=None, metavar="ADDRESS", help="A folder elsewhere, as s3://...; by default log_segments.")
+@click.pass_obj
+def services_roll(asked: Asked, name: str, to: str | None) -> int:
+    """Move a service's prediction log into Parquet files; it may run meanwhile."""
+    return answer_rolled(asked, name, to)
+
+
+@services.command("export")
+@_service
+@click.argument("kind", type=click.Choice(["systemd", "systemd-user", "compose"]))
+@click.option("-o", "--out", type=_FILE, metavar="FILE", help="Write it there instead of printing it.")
+@click.option("--image", default="", metavar="IMAGE", help="For compose: the image; by default the one of its Bento.")
+@click.pass_obj
+def services_export(asked: Asked, name: str, kind: str, out: Path | None, image: str) -> int:
+    """Print a hardened systemd unit, of the system or of a user, or a compose file that runs a service."""
+    from mlnb.faces.operate import answer_export
+
+    return answer_export(asked, name, kind, out, image)
+
+
+services.add_command(traffic)
+services.add_command(canary)
+services.add_command(tokens)
 
 
 @services.command("image")
@@ -317,8 +358,9 @@ def audit() -> None:
 def audit_log(asked: Asked) -> int:
     """Print the audit log, the oldest entry first."""
     from mlnb.faces import view
+    from mlnb.faces.traffic import took_over
 
-    return asked.answer(asked.project().audit.log(), view.audit_lines)
+    return asked.answer(took_over(asked).audit.log(), view.audit_lines)
 
 
 @audit.command("verify")

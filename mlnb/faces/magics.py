@@ -181,7 +181,7 @@ class LiveMagics:
             pictures.show_promote(words[1])
         elif words[0] == "monitor":
             pictures.show_monitor(words[1:])
-        elif words[:1] == ["models"] and words[1:2] in (["card"], ["explain"]):
+        elif words[:1] == ["models"] and words[1:2] in (["card"], ["explain"], ["compare"]):
             pictures.show_model(words[1:])
         else:
             return False

@@ -49,7 +49,7 @@ def show_monitor(words: Sequence[str]) -> None:
 
 
 def show_model(words: Sequence[str]) -> None:
-    """Show a version's card, or what moves its answers."""
+    """Show a version's card, what moves its answers, or which of two versions is better."""
     from mlnb.faces.groups import models
 
     given = models.commands[words[0]].make_context(words[0], list(words[1:])).params
@@ -59,6 +59,13 @@ def show_model(words: Sequence[str]) -> None:
         from mlnb.faces.card_shares import card_for
 
         card.show(card_for(project, given["ref"], shap=given["shap"]))
+        return
+    if words[0] == "compare":
+        from mlnb.faces import versus
+
+        if not given["live"]:
+            versus.refuse_at_rest()
+        versus.show(versus.compared(project, given["first"], given["second"], given["alpha"]))
         return
     from mlnb.faces import explain
 

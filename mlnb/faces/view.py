@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from mlnb.registry.registry import Registry
     from mlnb.registry.version import Lineage, Promotion, Version
     from mlnb.run.record import RunRecord, StageRecord
-    from mlnb.service.target import Deployment
     from mlnb.ship import Shipment
 
 _RANKED = 15
@@ -154,18 +153,6 @@ def lineage_lines(lineage: Lineage) -> Iterator[str]:
     yield from (f"data: {path} ({digest})" for path, digest in lineage.data)
     yield f"environment: {lineage.environment}"
     yield from (f"stage {name}: {key}" for name, key in lineage.stages.items())
-
-
-def service_lines(deployments: Sequence[Deployment]) -> Iterator[str]:
-    """Yield one line for each service."""
-    if not deployments:
-        yield "No services yet. Try: mlnb deploy NOTEBOOK."
-        return
-    rows = [
-        (one.name, one.state, one.url, ", ".join(f"{alias} -> {ref}" for alias, ref in one.aliases.items()))
-        for one in deployments
-    ]
-    yield from table(("service", "state", "url", "aliases"), rows)
 
 
 def report_lines(report: Report) -> Iterator[str]:

@@ -91,7 +91,7 @@ class Hooks:
         given = build_frame(columns, inputs) if self.wants_frame else build_rows(columns)
         try:
             return self._function(given)
-        except USER_FAULTS as error:
+        except (*USER_FAULTS, SystemExit) as error:  # a hook that exits ends its request, not the service
             raise _failed(f"failed: {type(error).__name__}: {error}") from error
 
 

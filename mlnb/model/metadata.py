@@ -1,9 +1,9 @@
-"""A signature becomes what strangers ask a service for: an OpenAPI document and Open Inference Protocol metadata.
+"""A signature becomes the Open Inference Protocol's metadata of a model, and the JSON Schemas of what it answers.
 
 Carried into the service: the standard library, `mlnb.model.answer_numbers`, `mlnb.model.kinds`, `mlnb.model.schema` and
 `mlnb.model.signature`.
 
-Sources: OpenAPI Specification 3.1.0; Open Inference Protocol v2, "Server Metadata" and "Model Metadata"
+Sources: Open Inference Protocol v2, "Server Metadata" and "Model Metadata"
 (https://github.com/kserve/open-inference-protocol). The metadata describe tensors with one axis for the rows, -1 long.
 """
 
@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mlnb.model.answer_numbers import answer_names, explained
-from mlnb.model.kinds import NESTED, TASKS, Column
-from mlnb.model.schema import labels_schema, row_schema
+from mlnb.model.answer_numbers import answer_names
+from mlnb.model.kinds import NESTED, Column, Label
+from mlnb.model.schema import labels_schema
 from mlnb.model.signature import Signature
 
 _WHOLE = {f"{sign}int{bits}": f"{sign.upper()}INT{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
@@ -26,8 +26,8 @@ DATATYPES: Mapping[str, str] = {
     **_WHOLE,
 }
 _PLATFORMS: Mapping[str, str] = {"onnx": "onnxruntime_onnx", "skops": "sklearn_skops", "native": "python_cloudpickle"}
-_ROW: Mapping[str, object] = {"$ref": "#/components/schemas/Row"}
-_REFUSAL: Mapping[str, object] = {"$ref": "#/components/schemas/Refusal"}
+_SCALARS = ["string", "number", "boolean"]
+_NUMBER = ["number", "null"]  # NaN and infinity, which a model may well answer, are null in JSON
 
 
 def inference_metadata(model: str, versions: Sequence[str], exporter: str, signature: Signature) -> dict[str, object]:
@@ -58,97 +58,43 @@ def inference_metadata(model: str, versions: Sequence[str], exporter: str, signa
     }
 
 
-def openapi(
-    model: str, version: str, aliases: Sequence[str], signature: Signature, *, explains: bool = False
-) -> dict[str, object]:
-    """Return the OpenAPI document of a model's service.
-
-    Parameters
-    ----------
-    model, version : str
-        Name, and number of the version that the default alias answers with.
-    aliases : sequence of str
-        Those that can be asked by name.
-    signature : Signature
-        Of that version.
-    explains : bool
-        Whether the service answers ``/explain``; models whose answers are no fixed list of numbers never do.
-    """
-    rows: dict[str, object] = {"type": "array", "minItems": 1, "items": _ROW}
-    moment: dict[str, object] = {"type": "string", "format": "date-time"}
-    times: dict[str, object] = {"type": "array", "items": moment, "description": "When each row happened."}
-    asked: dict[str, object] = {
-        "type": "object",
-        "properties": {"rows": rows, "timestamps": times},
-        "required": ["rows"],
-        "additionalProperties": False,
-    }
-    alias: dict[str, object] = {"name": "alias", "in": "path", "required": True, "schema": {"enum": list(aliases)}}
-    predict: dict[str, object] = _operation(f"Answer each row with {TASKS[signature.task]}.", "Answer", "Predict")
-    by_default: dict[str, object] = {"operationId": "predict", **predict}
-    by_alias: dict[str, object] = {"operationId": "predict_alias", **predict}
-    explain: dict[str, object] = {}
-    shares: dict[str, object] = {}
-    if explains and explained(signature):
-        told = _operation("Share out each answer among the columns.", "Explanations", "Predict")
-        explain = {"/explain": {"post": {"operationId": "explain", **told}}}
-        shares = {"Explanations": _explanations(signature)}
-    label: dict[str, object] = {"operationId": "label", **_operation("Tell what came true.", "Accepted", "Labels")}
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": model, "version": version, "description": f"A {signature.task}, served by mlnb."},
-        "paths": {
-            "/predict": {"post": by_default},
-            "/aliases/{alias}/predict": {
-                "parameters": [alias],
-                "post": by_alias,
-            },
-            **explain,
-            "/labels": {"post": label},
-            "/healthz": {"get": _probe("Whether the process lives.")},
-            "/readyz": {"get": _probe("Whether predictions are answered.")},
-            f"/v2/models/{model}": {"get": _probe("Metadata of the Open Inference Protocol.")},
-        },
-        "components": {
-            "schemas": {
-                "Row": row_schema(signature.inputs),
-                "Predict": asked,
-                "Answer": answer_schema(signature),
-                **shares,
-                "Labels": _object(labels={"type": "object", "additionalProperties": _label(signature)}),
-                "Accepted": _object(accepted={"type": "integer"}),
-                "Refusal": _object(
-                    error=_object(problem=_text(), remedy=_text(), faults={"type": "array", "items": _text()})
-                ),
-            }
-        },
-    }
-
-
 def answer_schema(signature: Signature) -> dict[str, object]:
     """Return the JSON Schema of the body that answers a predict request."""
     told: dict[str, object] = {"predictions": {"type": "array", "items": _prediction(signature)}}
     if signature.probabilities:
         told["probabilities"] = {"type": "array", "items": _chances(signature)}
     if signature.task == "ranker":
-        told["scores"] = {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}
+        told["scores"] = {"type": "array", "items": {"type": "array", "items": {"type": _NUMBER}}}
     return _object(**told, ids={"type": "array", "items": _text()}, version=_text())
 
 
-def _label(signature: Signature) -> dict[str, object]:
+def output_names(signature: Signature) -> tuple[str, ...]:
+    """Return the names of the tensors that a model answers with."""
+    chances = ("probabilities",) if signature.probabilities else ()
+    return ("predictions", *chances, *(("scores",) if signature.task == "ranker" else ()))
+
+
+def label_schema(signature: Signature) -> dict[str, object]:
     """Return the schema of what came true of one row; of several values some may not be known yet."""
     if not signature.outputs:
         return {"type": _SCALARS}
     count, known = len(signature.outputs), {"type": [*_SCALARS, "null"]}
-    listed = {"type": "array", "items": known, "minItems": count, "maxItems": count}
+    told: dict[str, object] = {"type": _SCALARS}
+    listed = {"type": "array", "items": known, "minItems": count, "maxItems": count, "contains": told}
     named = {one.name: known for one in signature.outputs}
-    by_name = {"type": "object", "properties": named, "additionalProperties": False, "minProperties": 1}
+    by_name = {
+        "type": "object",
+        "properties": named,
+        "additionalProperties": False,
+        "minProperties": 1,
+        "not": {"additionalProperties": {"type": "null"}},
+    }
     return {"anyOf": [listed, by_name, {"type": _SCALARS}]}
 
 
-def _explanations(signature: Signature) -> dict[str, object]:
+def explanations_schema(signature: Signature) -> dict[str, object]:
     """Return the schema of what `mlnb.service.explain` answers."""
-    number: dict[str, object] = {"type": ["number", "null"]}
+    number: dict[str, object] = {"type": _NUMBER}
     shares = _object(**{one.name: number for one in signature.inputs})
     each = _object(answer=number, base=number, shares=shares, standard_errors=shares)
     whole: dict[str, object] = {"type": "integer", "minimum": 0}
@@ -159,15 +105,24 @@ def _explanations(signature: Signature) -> dict[str, object]:
 
 def _prediction(signature: Signature) -> dict[str, object]:
     if signature.task == "ranker":
-        return {"type": "array", "items": labels_schema(signature.output, ())}
+        return {"type": "array", "items": _value(signature.output, ())}
     if signature.task not in NESTED:
-        return labels_schema(signature.output, signature.classes)
-    each = [{**labels_schema(one.dtype, one.classes), "title": one.name} for one in signature.outputs]
-    return {"type": "array", "prefixItems": each, "minItems": len(each), "maxItems": len(each)}
+        return _value(signature.output, signature.classes)
+    count, names = len(signature.outputs), [one.name for one in signature.outputs]
+    each = [_value(one.dtype, one.classes) for one in signature.outputs]
+    told: dict[str, object] = {"type": "array", "minItems": count, "maxItems": count, "x-names": names}
+    if all(one == each[0] for one in each):
+        return {**told, "items": each[0]}
+    return {**told, "prefixItems": each, "items": False}
+
+
+def _value(dtype: str, classes: Sequence[Label]) -> dict[str, object]:
+    schema = labels_schema(dtype, classes)
+    return {"type": _NUMBER} if schema == {"type": "number"} else schema
 
 
 def _chances(signature: Signature) -> dict[str, object]:
-    chance: dict[str, object] = {"type": "number", "minimum": 0, "maximum": 1}
+    chance: dict[str, object] = {"type": _NUMBER, "minimum": 0, "maximum": 1}
     if signature.task != "multiclassifier":
         return {"type": "array", "items": chance}
     return {"type": "array", "items": {"type": "array", "items": chance}}
@@ -193,24 +148,6 @@ def _chances_shape(signature: Signature) -> tuple[int, ...]:
     if signature.task == "multiclassifier":
         return (len(signature.outputs), -1)
     return (len(signature.outputs or signature.classes),)
-
-
-_SCALARS = ["string", "number", "boolean"]
-
-
-def _operation(summary: str, answer: str, body: str) -> dict[str, object]:
-    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{answer}"}}}
-    refused = {"description": "Refused.", "content": {"application/json": {"schema": _REFUSAL}}}
-    asked = {"application/json": {"schema": {"$ref": f"#/components/schemas/{body}"}}}
-    return {
-        "summary": summary,
-        "requestBody": {"required": True, "content": asked},
-        "responses": {"200": {"description": "Answered.", "content": content}, "default": refused},
-    }
-
-
-def _probe(summary: str) -> dict[str, object]:
-    return {"summary": summary, "responses": {"200": {"description": "Yes."}}}
 
 
 def _object(**properties: object) -> dict[str, object]:

@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from mlnb.model.kinds import Column, Label
 
 _SHOWN = 20
+_FLOAT32_END = (2 - 2**-24) * 2.0**127  # whatever is nearer to nought is rounded to a number, not to infinity
 
 
 def row_schema(columns: Sequence[Column]) -> dict[str, object]:
     """Return the JSON Schema of one row of a request."""
     return {
         "type": "object",
-        "properties": {column.name: _property(column) for column in columns},
+        "properties": {column.name: column_schema(column) for column in columns},
         "required": [column.name for column in columns],
         "additionalProperties": False,
     }
@@ -33,9 +34,10 @@ def labels_schema(dtype: str, classes: Sequence[Label]) -> dict[str, object]:
     return {"enum": list(classes)} if classes else {"type": type_of(dtype)}
 
 
-def _property(column: Column) -> dict[str, object]:
+def column_schema(column: Column) -> dict[str, object]:
+    """Return the JSON Schema of one value of a column; of a list column that of its lists."""
     kind = type_of(column.dtype)
-    told: dict[str, object] = {"type": [kind, "null"] if column.nullable else kind}
+    told: dict[str, object] = {"type": [kind, "null"] if column.nullable else kind, **_bounds(column.dtype)}
     if column.dtype == "datetime":
         told["format"] = "date-time"
     if column.categories:
@@ -48,3 +50,15 @@ def _property(column: Column) -> dict[str, object]:
     if column.length is not None:
         return {**listed, "minItems": column.length, "maxItems": column.length}
     return listed if column.empty else {**listed, "minItems": 1}
+
+
+def _bounds(dtype: str) -> dict[str, object]:
+    """Return the numbers that a dtype holds: whole ones by their bits, floats of 32 bits by IEEE 754."""
+    if dtype == "float32":
+        return {"exclusiveMinimum": -_FLOAT32_END, "exclusiveMaximum": _FLOAT32_END}
+    if "int" not in dtype:
+        return {}
+    bits = int(dtype.rpartition("int")[2])
+    if dtype.startswith("u"):
+        return {"minimum": 0, "maximum": 2**bits - 1}
+    return {"minimum": -(2 ** (bits - 1)), "maximum": 2 ** (bits - 1) - 1}

@@ -290,9 +290,9 @@ def _number(column: Column, value: object) -> int | float:
 def _moment(value: object) -> datetime:
     try:
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+        return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+    except (TypeError, ValueError, OverflowError):  # the first and last hours that there are may have no UTC
         raise ValueError(f"must be an ISO 8601 date and time, but is {_told(value)}") from None
-    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def _told(value: object) -> str:

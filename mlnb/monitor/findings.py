@@ -27,7 +27,7 @@ class Finding:
     ----------
     kind : str
         ``"drift"``, ``"prediction"``, ``"missing"``, ``"unseen"``, ``"range"``, ``"type"``, ``"errors"``,
-        ``"labels"`` or ``"importance"``.
+        ``"redacted"``, ``"labels"`` or ``"importance"``.
     feature : str
         The column, or ``""``.
     sentence : str
@@ -41,9 +41,12 @@ class Finding:
 
 def feature_findings(feature: Feature, tally: Tally, drift: Drift, *, kind: str = "drift") -> Iterator[Finding]:
     """Yield what is notable about one column; `kind` is ``"prediction"`` for the answers themselves."""
+    name = feature.name
+    if tally.redacted:
+        where = "in every prediction" if tally.rows == 0 else f"in {counted(tally.redacted, 'prediction')}"
+        yield Finding("redacted", name, f"{name} is redacted in the log {where}, so it is not compared there.")
     if tally.rows == 0:
         return
-    name = feature.name
     if drift.drifted:
         yield Finding(kind, name, _drift_sentence(feature, tally, drift))
     yield from _missing(feature, tally)

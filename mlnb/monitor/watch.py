@@ -14,6 +14,7 @@ from mlnb.monitor.weight import weigh
 from mlnb.registry.card import importance_of
 from mlnb.registry.version import Version
 from mlnb.service.log_reader import read_labels, read_predictions
+from mlnb.service.log_roll import roll_closed
 from mlnb.store.folder import StateFolder
 
 
@@ -36,6 +37,7 @@ def watch(version: Version, state: StateFolder, *, at: datetime, span: str, labe
     """
     reference = Reference.from_json(json.loads(state.files.read(version.files["reference.json"])))
     folder = state.predictions / version.model
+    roll_closed(folder)
     known = read_labels(folder)
     if labels is not None:
         known |= read_label_file(labels)

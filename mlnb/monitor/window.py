@@ -1,6 +1,7 @@
 """Logged predictions become windows of counts, which can be merged, and are no larger for many rows than for few.
 
-A row takes part in drift if the watched version answered it; volume, latency, versions and errors count every row.
+A row takes part in drift if the watched version answered it and its inputs were logged; volume, latency, versions and
+errors count every row. A column that is redacted in a row is not compared there.
 Values of a column that the row does not have are missing; extra columns are ignored.
 """
 
@@ -10,7 +11,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import numpy as np
@@ -20,6 +21,7 @@ from mlnb.monitor.feature import HUGE, Categorical, Feature, Numeric, places, sl
 from mlnb.monitor.reference import Reference, scores_of
 from mlnb.monitor.span import Instants, Span, bounds, window_numbers
 from mlnb.monitor.values import Flags, Floats, Ints, Values, names, numbers
+from mlnb.service.log_content import REDACTED
 from mlnb.service.log_reader import Batch
 
 LATENCY_EDGES_MS: Floats = np.logspace(-2, 5, 7 * 32 + 1)
@@ -50,6 +52,8 @@ class Tally:
         Of this window; ``nan`` where it has no number.
     unseen : mapping of str to int
         Categories that the reference does not list, at most 50 names.
+    redacted : int
+        Rows in which nobody may read the column; they are counted nowhere else.
     """
 
     counts: Ints
@@ -61,6 +65,7 @@ class Tally:
     minimum: float = math.nan
     maximum: float = math.nan
     unseen: Mapping[str, int] = field(default_factory=dict)
+    redacted: int = 0
 
     @property
     def rows(self) -> int:
@@ -81,6 +86,7 @@ class Tally:
             minimum=float(np.fmin(self.minimum, other.minimum)),
             maximum=float(np.fmax(self.maximum, other.maximum)),
             unseen=dict(unseen.most_common(_UNSEEN_NAMES)),
+            redacted=self.redacted + other.redacted,
         )
 
 
@@ -211,8 +217,7 @@ def count(reference: Reference, batch: Batch, span: Span, ranks: Instants, *, ve
     answered = statuses < REFUSED
     watched = np.flatnonzero(answered & (versions == version))
     inside = member[watched]
-    rows = [row if isinstance(row, dict) else {} for row in parse_texts([batch.inputs[i] for i in watched])]
-    tallies = [_tallies(f, [row.get(f.name) for row in rows], inside, keys.size) for f in reference.features]
+    tallies = _columns(reference, [batch.inputs[i] for i in watched], inside, keys.size)
     parsed = parse_texts([batch.prediction[i] for i in watched])
     predictions = [the_one(reference.task, one) for one in parsed]
     answers = _tallies(reference.prediction, predictions, inside, keys.size)
@@ -258,6 +263,27 @@ def _parse(text: str | None) -> object:
         return json.loads(text or "null")
     except ValueError:
         return None
+
+
+def _columns(reference: Reference, texts: Sequence[str | None], member: Ints, windows: int) -> list[list[Tally]]:
+    """Return the tallies of each column over the rows whose inputs were logged."""
+    if None in texts:
+        given = [place for place, text in enumerate(texts) if text is not None]
+        texts, member = [texts[place] for place in given], member[given]
+    rows = [row if isinstance(row, dict) else {} for row in parse_texts(texts)]
+    hidden = [frozenset(row.get(REDACTED, ())) for row in rows]
+    names = frozenset[object]().union(*hidden)
+    found = []
+    for feature in reference.features:
+        if feature.name not in names:
+            found.append(_tallies(feature, [row.get(feature.name) for row in rows], member, windows))
+            continue
+        open_to_all = np.array([feature.name not in one for one in hidden], dtype=np.bool_)
+        values = [row.get(feature.name) for row, shown in zip(rows, open_to_all.tolist(), strict=True) if shown]
+        counted = _per_window(~open_to_all, member, windows)
+        plain = _tallies(feature, values, member[open_to_all], windows)
+        found.append([replace(tally, redacted=count) for tally, count in zip(plain, counted, strict=True)])
+    return found
 
 
 def _scores(reference: Reference, texts: Sequence[str | None], member: Ints, windows: int) -> list[Tally] | None:

@@ -1,8 +1,7 @@
 """The ASGI application inside the Bento.
 
-Route of a prediction: body -> `protocols` -> `router` -> scorer -> `log` -> answer. Nothing is answered that is not
-committed. Small requests are scored on the event loop (ONNX needs 0.1 ms, a thread hop as much); large ones, and those
-of a version with hooks or another runtime, in a few threads. `mlnb.service.serve` is the process that serves it.
+Way of a prediction: body -> `protocols` -> `router` -> `answering` (scorer, `log`) -> answer. Nothing is answered that
+is not committed. `mlnb.service.serve` is the process that serves it.
 """
 
 from __future__ import annotations
@@ -11,23 +10,27 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, time_ns
 from types import MappingProxyType
 from typing import TypeAlias
 
-from mlnb.errors import RequestError, StorageError
+from mlnb.errors import RequestError
+from mlnb.service.access import access_of
+from mlnb.service.admission import ARRIVED, Admission
+from mlnb.service.answering import Answering, committed
 from mlnb.service.body import Message, Receive, read_body
 from mlnb.service.configuration import Configuration, read_configuration
+from mlnb.service.crew import METRICS, READINESS, Crew, service_readiness, service_samples, worker_samples
 from mlnb.service.described import describe
-from mlnb.service.forms import JSON, Form, Headers
-from mlnb.service.log import Ids, PredictionLog
-from mlnb.service.metrics import Metrics
-from mlnb.service.predict import Predicted, form_of, predict, refusal
-from mlnb.service.protocols import Route, encode, encode_refusal, named_routes, parse_labels, request_id_of, route_of
-from mlnb.service.router import Router, Routing
+from mlnb.service.log import PredictionLog
+from mlnb.service.messages import log_access
+from mlnb.service.metrics import OPENMETRICS, TEXT, Metrics, exposition, wants_openmetrics
+from mlnb.service.protocols import Route, encode, named_routes, parse_labels, request_id_of, route_of
+from mlnb.service.reply import Answer, broken, refused
+from mlnb.service.router import Router
+from mlnb.service.tls import check_certificate
+from mlnb.service.tracing import Tracing, route_named, tracing_of
 
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
@@ -35,19 +38,6 @@ _LOGGER = logging.getLogger("mlnb.service")
 _PLAIN = ("/v1/", "/v2/")  # whose protocols know errors as one text
 _INLINE_BYTES = 16_384
 _THREADS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What is sent; `version` and `rows` are counted in the metrics."""
-
-    status: int
-    body: bytes
-    kind: bytes = JSON
-    headers: Headers = ()
-    version: str = ""
-    rows: int = 0
-    allow: str = ""
 
 
 class Application:
@@ -77,13 +67,15 @@ class Application:
     ) -> None:
         self._router = Router(state, bento)
         self._predictions = predictions
-        self._configuration = configuration
+        self.configuration = configuration
+        self.admission = Admission(configuration.queue, configuration.wait_s, configuration.answer_s)
+        self.access = access_of(state, configuration)
         self._routes = routes
         self._metrics = Metrics()
-        self._ids = Ids()
-        self._log: PredictionLog | None = None
-        self._follower: asyncio.Task[None] | None = None
-        self._pool = ThreadPoolExecutor(_THREADS, "mlnb-predict")
+        self._crew: Crew | None = None
+        self._following: list[asyncio.Task[None]] = []
+        self._answering = Answering(state or bento, self._router, self.admission, configuration, self._metrics)
+        self._tracing: Tracing | None = None
 
     @classmethod
     def from_environment(cls, bento: Path, environ: Mapping[str, str]) -> Application:
@@ -101,7 +93,8 @@ class Application:
     @property
     def ready(self) -> bool:
         """Whether predictions are answered."""
-        return bool(self._router.routing.default) and self._log is not None and not self._log.problem
+        log = self._answering.log
+        return bool(self._router.routing.default) and log is not None and not log.stopped
 
     def open(self) -> None:
         """Load the routing and open the log; nothing happens the second time.
@@ -111,16 +104,33 @@ class Application:
         MlnbError
             If a version cannot be loaded or the log cannot be written.
         """
-        if self._log is None:
+        if self._answering.log is None:
+            self.access.load()
+            check_certificate(self.configuration)
             self._router.load()
-            self._log = PredictionLog(self._predictions or _default_folder(self._router.routing.model))
+            self._tracing = tracing_of(os.environ, self._router.routing.model)
+            folder = self._predictions or _default_folder(self._router.routing.model)
+            self._answering.log = PredictionLog(folder, self.configuration, self._metrics.count)
+
+    async def join(self, crew: Crew) -> None:
+        """Answer for all workers of a service what is asked about it, with the routing that they have by now."""
+        self._crew = crew
+        await self._router.look()
+
+    def report(self, what: str) -> Mapping[str, object]:
+        """Return this worker's own readiness or samples; see `mlnb.service.crew`."""
+        if what == READINESS:
+            if self._answering.log is not None and self._answering.log.problem:  # so that the next one who asks knows
+                self._answering.log.probe().add_done_callback(lambda probed: probed.cancelled() or probed.exception())
+            return self._readiness()
+        routing = self._router.routing
+        return worker_samples(self._metrics, self.admission, routing.revision, ready=self.ready).to_json()
 
     def close(self) -> None:
         """Commit what is queued and let go of the log."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        if self._log is not None:
-            self._log.close()
-            self._log = None
+        self._answering.close()
+        if self._tracing is not None:
+            self._tracing.close()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one ASGI connection: HTTP, or the server's life span; websockets are closed."""
@@ -129,7 +139,14 @@ class Application:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
         else:
-            await self._exchange(scope, receive, send)
+            try:
+                if self._tracing is None:
+                    await self._exchange(scope, receive, send)
+                else:
+                    await self._tracing.exchange(self._exchange, route_named(scope, self._routes), scope, receive, send)
+            finally:
+                if ARRIVED in scope:
+                    self.admission.leave(scope[ARRIVED])
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -137,8 +154,8 @@ class Application:
             if message["type"] == "lifespan.startup":
                 self._start()
             else:
-                if self._follower is not None:
-                    self._follower.cancel()
+                for task in self._following:
+                    task.cancel()
                 self.close()
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
@@ -147,26 +164,32 @@ class Application:
     def _start(self) -> None:
         """Start what needs the running loop: at life span, or at the first request where a host sends none."""
         self.open()
-        if self._follower is None:
-            self._follower = asyncio.get_running_loop().create_task(self._router.follow())
+        if not self._following:
+            loop, follow = asyncio.get_running_loop(), self._answering.experiments.follow(self._router)
+            self._following = [loop.create_task(one) for one in (self._router.follow(), follow, self.access.follow())]
 
     async def _exchange(self, scope: Message, receive: Receive, send: Send) -> None:
         started = perf_counter()
-        request_id = request_id_of(scope["headers"]) or self._ids.take(1)[0]
+        request_id = request_id_of(scope["headers"]) or self._answering.ids.take(1)[0]
         name, plain = "other", False
         try:
-            if self._follower is None:
+            if not self._following:
                 self._start()
             path = scope["path"].removeprefix(scope.get("root_path", ""))
             plain = path.startswith(_PLAIN)
             route = route_of(scope["method"], path, self._routes)
             name = route.name
-            answer = await self._answer(route, scope, receive, request_id)
+            if not self.access.guarded:
+                answer = await self._answer(route, scope, receive, request_id)
+            else:
+                token = self.access.admit(route, scope["headers"])
+                answer = await self._answer(route, scope, receive, request_id)
+                self.access.charge(token, answer.rows)
         except RequestError as error:
-            answer = _refused(error, plain)
+            answer = refused(error, plain, request_id)
         except Exception:  # the outermost face of the service: the stack trace goes to its log, never to a client
-            _LOGGER.exception("Request %s failed.", request_id)
-            answer = _refused(_broken(request_id), plain)
+            _LOGGER.exception("Request %s failed.", request_id, extra={"request_id": request_id})
+            answer = broken(request_id, plain)
         headers = [
             (b"content-type", answer.kind),
             (b"content-length", str(len(answer.body)).encode()),
@@ -175,87 +198,48 @@ class Application:
         ]
         if answer.version:
             headers.append((b"x-model-version", answer.version.encode()))
-        if answer.status == 405:
-            headers.append((b"allow", b"GET, HEAD" if scope["method"] == "POST" else b"POST"))
+        if answer.allow:
+            headers.append((b"allow", answer.allow.encode()))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
-        self._metrics.observe(name, answer.status, answer.version, answer.rows, perf_counter() - started)
+        seconds = perf_counter() - started
+        self._metrics.observe(name, answer.status, answer.version, answer.rows, seconds, scope["method"])
+        if self.configuration.access_log:
+            log_access(scope["method"], name, answer.status, answer.version, seconds, request_id)
 
     async def _answer(self, route: Route, scope: Message, receive: Receive, request_id: str) -> Answer:
         if route.name == "/healthz":
             return Answer(200, b'{"alive":true}')
         if route.name == "/readyz":
-            if self._log is not None and self._log.problem:
-                await asyncio.wait([self._log.probe()])
-            return Answer(200 if self.ready else 503, encode(self._readiness()))
+            if self._answering.log is not None and self._answering.log.problem:
+                await asyncio.wait([self._answering.log.probe()])
+            body = await service_readiness(self._crew, self._readiness())
+            return Answer(200 if body["ready"] else 503, encode(body))
         if route.name == "/metrics":
-            text = self._metrics.text(revision=self._router.routing.revision, ready=self.ready)
-            return Answer(200, text.encode(), kind=b"text/plain; version=0.0.4; charset=utf-8")
+            samples = await service_samples(self._crew, self.report(METRICS))
+            openmetrics = wants_openmetrics(scope["headers"])
+            text = exposition(samples, openmetrics=openmetrics)
+            return Answer(200, text.encode(), kind=OPENMETRICS if openmetrics else TEXT)
         if route.name == "/labels":
-            return await self._label(await read_body(scope, receive, self._configuration))
+            return await self._label(await read_body(scope, receive, self.configuration))
         if route.name == "/explain":
-            return await self._explain(await read_body(scope, receive, self._configuration))
+            return await self._explain(await read_body(scope, receive, self.configuration))
         if route.path:
-            explains = bool(self._configuration.explain_evaluations)
-            return Answer(200, encode(describe(route.path, self._router.routing, ready=self.ready, explains=explains)))
-        return await self._predict(route, scope, receive, request_id)
-
-    async def _predict(self, route: Route, scope: Message, receive: Receive, request_id: str) -> Answer:
-        arrived, body = perf_counter(), b""
-        try:
-            body = await read_body(scope, receive, self._configuration)
-            arrived, routing = perf_counter(), self._router.routing
-            alias = routing.alias_of(route.model, route.number) or route.alias
-            form = form_of(route, scope["headers"])
-            predicted = await self._scored(body, routing, alias, form, request_id, arrived)
-        except RequestError as error:
-            await self._commit_refusal(error, body, route.alias, request_id, arrived)
-            raise
-        if predicted.records:
-            await self._committed(self._opened_log().append(predicted.records))
-        written, rows = predicted.written, len(predicted.records)
-        return Answer(200, written.body, written.kind, written.headers, predicted.version, rows)
-
-    async def _scored(
-        self, body: bytes, routing: Routing, alias: str, form: Form, request_id: str, arrived: float
-    ) -> Predicted:
-        def work() -> Predicted:
-            return predict(
-                body,
-                routing,
-                alias,
-                form,
-                request_id=request_id,
-                arrived=arrived,
-                max_rows=self._configuration.max_rows,
-                ids=self._ids,
-            )
-
-        scorer = routing.version_of(alias)[1].scorer
-        if scorer.exporter == "onnx" and scorer.hooks is None and len(body) <= _INLINE_BYTES:
-            return work()
-        try:
-            async with asyncio.timeout(self._configuration.answer_s):
-                return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-        except TimeoutError as error:
-            raise RequestError(
-                f"The answer took more than {self._configuration.answer_s:g} seconds.", "Send fewer rows.", status=503
-            ) from error
-
-    async def _commit_refusal(
-        self, error: RequestError, body: bytes, alias: str, request_id: str, arrived: float
-    ) -> None:
-        routing = self._router.routing
-        record = refusal(error, body, routing, alias, request_id=request_id, arrived=arrived, ids=self._ids)
-        await self._committed(self._opened_log().append([record]))
+            routing = self._router.routing
+            needs = self.access.needs if self.access.guarded else None
+            told = describe(route.path, routing, self.configuration, ready=self.ready, named=self._routes, needs=needs)
+            return Answer(200, told.body, told.kind, told.headers)
+        return await self._answering.predict(route, scope, receive, request_id)
 
     async def _label(self, body: bytes) -> Answer:
-        labels = parse_labels(body, self._configuration.max_rows, self._router.routing.outputs)
-        await self._committed(self._opened_log().label(labels, time_ns()))
+        if self.configuration.log == "off":
+            raise RequestError("This service keeps no log, so no labels.", "Set another log for it.", status=404)
+        labels = parse_labels(body, self.configuration.max_rows, self._router.routing.outputs)
+        await committed(self._answering.opened_log().label(labels, time_ns()))
         return Answer(200, encode({"accepted": len(labels)}))
 
     async def _explain(self, body: bytes) -> Answer:
-        budget = self._configuration.explain_evaluations
+        budget = self.configuration.explain_evaluations
         if not budget:
             raise RequestError(
                 "This service does not explain.",
@@ -265,23 +249,11 @@ class Application:
         from mlnb.service.explain import explain
 
         _, version = self._router.routing.version_of("")
-        work = asyncio.get_running_loop().run_in_executor(self._pool, explain, body, version, budget)
-        return Answer(200, await work, version=version.ref)
-
-    async def _committed(self, commit: asyncio.Future[None]) -> None:
-        try:
-            await commit
-        except StorageError as error:
-            raise RequestError(error.problem, error.remedy, status=503) from error
-
-    def _opened_log(self) -> PredictionLog:
-        if self._log is None:
-            raise RequestError("The service is shutting down.", "Send the request again.", status=503)
-        return self._log
+        return Answer(200, await self._answering.in_thread(explain, body, version, budget), version=version.ref)
 
     def _readiness(self) -> dict[str, object]:
         routing, refused = self._router.routing, self._router.refused
-        log_problem = self._log.problem if self._log else "not open"
+        log_problem = self._answering.log.problem if self._answering.log else "not open"
         return {
             "ready": self.ready,
             "model": routing.model,
@@ -290,19 +262,10 @@ class Application:
             "aliases": {alias: version.ref for alias, version in routing.aliases.items()},
             "versions": sorted({version.ref for version in routing.aliases.values()}),
             "log": log_problem or "ok",
+            "logging": self._answering.log.told if self._answering.log else {"mode": self.configuration.log},
             "refused": None if refused is None else {"revision": refused.revision, "problem": refused.problem},
             "pid": os.getpid(),
         }
-
-
-def _refused(error: RequestError, plain: bool) -> Answer:
-    return Answer(error.status, encode_refusal(error, plain=plain))
-
-
-def _broken(request_id: str) -> RequestError:
-    return RequestError(
-        "The service failed on this request.", f"Look for request {request_id} in the service's log.", status=500
-    )
 
 
 def _default_folder(model: str) -> Path:

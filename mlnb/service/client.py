@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from ssl import SSLContext
 from types import TracebackType
 from urllib.parse import urlsplit
 
@@ -29,12 +30,19 @@ class Client:
         The deployment's URL.
     timeout_s : float
         For each answer.
+    tls : SSLContext or None
+        What a URL of ``https`` is asked with; None trusts whom the system trusts.
     """
 
-    def __init__(self, url: str, timeout_s: float = 60.0) -> None:
+    def __init__(self, url: str, timeout_s: float = 60.0, tls: SSLContext | None = None) -> None:
         parts = urlsplit(url)
         self._url = url
-        self._connection = HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
+        host = parts.hostname or ""
+        self._connection = (
+            HTTPSConnection(host, parts.port, timeout=timeout_s, context=tls)
+            if parts.scheme == "https"
+            else HTTPConnection(host, parts.port, timeout=timeout_s)
+        )
 
     def __enter__(self) -> Client:
         """Return the client itself."""

@@ -15,7 +15,9 @@ from pathlib import Path
 from mlnb.errors import SettingsError
 
 FILE = "service.json"
-FORMAT = 1
+FORMAT = 2  # 1 had no "source"
+_HIGHEST = {"log_sample": 1.0, "log_keep_days": 36_500.0, "log_window_ms": 60_000.0}
+_WORDS = {"log": ("durable", "strict", "fast", "off"), "log_failure": ("stop", "serve"), "log_format": ("text", "json")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,53 @@ class Configuration:
         Seconds until a request that runs in a thread must be answered.
     explain_evaluations : int
         Rows that a model may be asked about to explain one request; 0 where the service does not explain.
+    batching : bool
+        Whether requests that come together are scored together; see `mlnb.service.batching`.
+    workers : int
+        Processes that answer; 0 for one on each core.
+    drain_s : float
+        Seconds that running requests have to end when a worker is to end.
+    log_format : {"text", "json"}
+        How the lines of ``service.log`` are written.
+    access_log : bool
+        Whether each answered request gets a line there.
+    log : {"durable", "strict", "fast", "off"}
+        How safe a prediction is in the log before it is answered: from the death of any process; from power loss too;
+        not at all for `log_window_ms`; there is no log. See `mlnb.service.log`.
+    log_window_ms : int
+        Of a fast log: milliseconds from an answer until its commit begins.
+    log_failure : {"stop", "serve"}
+        What happens where the log cannot be written: nothing is answered (503), or answers go on and are not logged.
+    log_sample : float
+        Share of the answered rows whose inputs are logged, by their id; all else of a row always is.
+    log_redact, log_redact_key : str
+        Columns, with commas between them, whose values are never logged; with a key a keyed digest stands for them.
+    log_keep_days : float
+        Rows that were logged earlier are removed, segments once all their rows were; 0 keeps all.
+    log_segments : str
+        Address of a folder elsewhere to which closed rows are moved as Parquet (``s3://bucket/predictions``); "" keeps
+        them beside the log.
+    queue : int
+        Requests that may wait or be answered at once in a worker; more are refused with 503. 0 finds as many as are
+        answered within `wait_s`.
+    wait_s : float
+        Seconds that a request may wait for its turn, where `queue` is 0.
+    max_connections : int
+        Connections that a worker keeps open.
+    max_header_bytes : int
+        Size of a request's head.
+    header_s, send_s, idle_s : float, float, int
+        Seconds until a head must have arrived, until an answer must have been taken, and that a connection may stay
+        open between two requests.
+    tokens_file : str
+        Where the callers' tokens are; "" for ``tokens.json`` in the service's folder. One that is named must be there.
+    public : str
+        What needs no token where there are tokens, besides health: ``metrics``, ``docs``, or both with a space between.
+    open : bool
+        Whether a local service without tokens may listen beyond loopback.
+    tls_cert, tls_key, tls_client_ca : str
+        PEM files: the certificate with its chain, its key, and the authorities of the certificates that callers must
+        show; "" for none.
     """
 
     max_rows: int = 10_000
@@ -41,6 +90,32 @@ class Configuration:
     body_s: float = 30.0
     answer_s: float = 60.0
     explain_evaluations: int = 0
+    batching: bool = True
+    workers: int = 1
+    drain_s: float = 10.0
+    log_format: str = "text"
+    access_log: bool = False
+    log: str = "durable"
+    log_window_ms: int = 200
+    log_failure: str = "stop"
+    log_sample: float = 1.0
+    log_redact: str = ""
+    log_redact_key: str = ""
+    log_keep_days: float = 0.0
+    log_segments: str = ""
+    queue: int = 0
+    wait_s: float = 0.1
+    max_connections: int = 4096
+    max_header_bytes: int = 32 * 1024
+    header_s: float = 10.0
+    send_s: float = 60.0
+    idle_s: int = 75
+    tokens_file: str = ""
+    public: str = ""
+    open: bool = False
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_client_ca: str = ""
 
 
 def configure(table: Mapping[str, object], environ: Mapping[str, str]) -> Configuration:
@@ -63,6 +138,16 @@ def configure(table: Mapping[str, object], environ: Mapping[str, str]) -> Config
         variable = f"MLNB_{key.upper()}"
         if variable in environ:
             chosen[key] = _typed(variable, environ[variable], kind)
+    for key, words in _WORDS.items():
+        if chosen.get(key, words[0]) not in words:
+            raise SettingsError(
+                f"The service's setting {key} is {chosen[key]!r}.", f"It is one of {', '.join(words)}.", key=key
+            )
+    for key, highest in _HIGHEST.items():
+        if not 0 <= float(chosen.get(key, 0)) <= highest:
+            raise SettingsError(
+                f"The service's setting {key} is {chosen[key]!r}.", f"It is from 0 to {highest:g}.", key=key
+            )
     return Configuration(**chosen)  # type: ignore[arg-type]  # _typed has checked each against its field
 
 
@@ -79,7 +164,7 @@ def read_configuration(state: Path | None, environ: Mapping[str, str]) -> Config
         try:
             document = json.loads((state / FILE).read_bytes())
             table = document["settings"]
-            if document["format"] != FORMAT or not isinstance(table, dict):
+            if document["format"] not in range(1, FORMAT + 1) or not isinstance(table, dict):
                 raise ValueError(f"format {document['format']}")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SettingsError(
@@ -88,6 +173,22 @@ def read_configuration(state: Path | None, environ: Mapping[str, str]) -> Config
                 key=FILE,
             ) from error
     return configure(table, environ)
+
+
+def read_source(state: Path | None) -> str:
+    """Return the folder of the code that ``service.json`` names; "" where it names none.
+
+    Raises
+    ------
+    SettingsError
+        If the folder is not there.
+    """
+    if state is None or not (state / FILE).is_file():
+        return ""
+    source = str(json.loads((state / FILE).read_bytes()).get("source", ""))
+    if source and not (Path(source) / "aliases.json").is_file():
+        raise SettingsError(f"{source} holds no service.", "Deploy the model again: mlnb deploy NOTEBOOK.", key=FILE)
+    return source
 
 
 def _typed(key: str, value: object, kind: type) -> str | int | float | bool:

@@ -21,7 +21,10 @@ from mlnb.errors import ServiceError
 from mlnb.service.lock import FILE, KEPT_S, cache_folder, has_digests, run_quietly, run_uv
 from mlnb.store.disk import make_folder, storing
 
-_WARMED = ("msgspec", "numpy", "uvicorn.protocols.http.auto", "onnxruntime", "pandas", "skops.io", "cloudpickle")
+_WARMED = (
+    *("msgspec", "numpy", "uvicorn.protocols.http.auto", "uvloop", "uvicorn.loops.auto"),
+    *("onnxruntime", "pandas", "skops.io", "cloudpickle"),
+)
 
 
 def environment_of(text: str, subject: str) -> Path:

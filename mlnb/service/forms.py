@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from mlnb.errors import RequestError
 from mlnb.model.answers import Scores
 from mlnb.model.kinds import Column
 from mlnb.model.signature import Signature
@@ -43,6 +44,12 @@ from mlnb.service.protocols import (
 IDS_TOLD = 100
 JSON = b"application/json"
 Headers = tuple[tuple[bytes, bytes], ...]
+_ASK_INVOCATIONS = "Send dataframe_split, dataframe_records, inputs, instances, CSV, JSON lines, or rows."
+_ASK_INSTANCES = 'Send {"instances": [{"column": value, ...}, ...]}; rows may be lists in the order of the columns.'
+_ASK_SCORE = 'Send {"input_data": {"columns": [...], "data": [[...], ...]}}.'
+_LINES = ("application/jsonlines", "application/x-jsonlines", "application/x-ndjson")
+# What curl sends where it is not told, and what need not be said, are taken as JSON, too.
+_JSONS = ("", JSON.decode(), "application/x-www-form-urlencoded", "text/plain", "text/json")
 _SPLIT = frozenset({"columns", "data", "index"})
 
 
@@ -94,19 +101,22 @@ class Invocations:
     """
 
     def __init__(self, content_type: str, accept: str) -> None:
+        if content_type not in ("text/csv", *_LINES, *_JSONS):
+            raise RequestError(f"Bodies of {content_type[:60]} are not taken.", _ASK_INVOCATIONS, status=415)
         self._content_type = content_type
-        self._csv = accept == "text/csv" or (content_type == "text/csv" and accept in ("", "*/*"))
+        answered = content_type if accept in ("", "*/*") else accept
+        self._csv, self._lines = answered == "text/csv", accept in _LINES
 
     def read(self, body: bytes, signature: Signature, max_rows: int) -> PredictRequest:
         """Return the rows."""
         if self._content_type == "text/csv":
             return _request(_csv_rows(body, signature, max_rows), max_rows)
-        if self._content_type in ("application/jsonlines", "application/x-jsonlines"):
+        if self._content_type in _LINES:
             lines = [line for line in body.splitlines() if line.strip()]
             refuse_many(len(lines), max_rows)
-            found = [_lines_row(parse_document(line, "Send one JSON row a line.")) for line in lines]
+            found = [_lines_row(parse_document(line, "Send one JSON row a line.", missing=True)) for line in lines]
             return _request(_listed(found, signature, "the body"), max_rows)
-        document = document_of(body)
+        document = _document(body, _ASK_INVOCATIONS, objects=("params",))
         document.pop("params", None)
         if len(document) == 1:
             (key, value), *_ = document.items()
@@ -119,7 +129,10 @@ class Invocations:
         return parse_predict(body, max_rows)
 
     def write(self, scores: Scores, ids: Sequence[str], version: str, signature: Signature) -> Written:
-        """Return ``predictions``, or one line for each row."""
+        """Return ``predictions``, or one line for each row: CSV, or where they are asked for, JSON lines."""
+        if self._lines:
+            lines = b"".join(encode({"prediction": one}) + b"\n" for one in scores.predictions)
+            return Written(lines, b"application/jsonlines", told(ids))
         if not self._csv:
             return Written(encode({"predictions": scores.predictions}), headers=told(ids))
         text = io.StringIO()
@@ -136,7 +149,7 @@ class Instances:
 
     def read(self, body: bytes, signature: Signature, max_rows: int) -> PredictRequest:
         """Return the rows."""
-        document = document_of(body)
+        document = _document(body, _ASK_INSTANCES, objects=("parameters",), texts=("signature_name",))
         keys = document.keys() - {"signature_name", "parameters"}
         if keys == {"instances"}:
             return _request(_listed(document["instances"], signature, "instances"), max_rows)
@@ -144,7 +157,9 @@ class Instances:
             self._key = "outputs"
             return _request(_columnar(document["inputs"], signature, "inputs"), max_rows)
         raise malformed(
-            "The body has neither just instances nor just inputs.", [f"key {key!r}" for key in sorted(keys)]
+            "The body has neither just instances nor just inputs.",
+            [f"key {key!r}" for key in sorted(keys)],
+            _ASK_INSTANCES,
         )
 
     def write(self, scores: Scores, ids: Sequence[str], version: str, signature: Signature) -> Written:
@@ -157,10 +172,10 @@ class Score:
 
     def read(self, body: bytes, signature: Signature, max_rows: int) -> PredictRequest:
         """Return the rows."""
-        document = document_of(body)
+        document = _document(body, _ASK_SCORE, objects=("params",))
         value = document.get("input_data")
         if value is None or document.keys() - {"input_data", "params"}:
-            raise malformed('The body is not an object with "input_data".', [])
+            raise malformed('The body is not an object with "input_data".', [], _ASK_SCORE)
         split = isinstance(value, dict) and {"columns", "data"} <= value.keys()
         return _request(_split(value, signature) if split else _columnar(value, signature, "input_data"), max_rows)
 
@@ -184,6 +199,16 @@ def fitted(value: Json, column: Column) -> Json:
 def placed(values: Sequence[Json], signature: Signature) -> Row:
     """Return values without names as a row, in the order of the signature's columns."""
     return {column.name: fitted(value, column) for column, value in zip(signature.inputs, values, strict=True)}
+
+
+def _document(body: bytes, remedy: str, *, objects: Sequence[str], texts: Sequence[str] = ()) -> dict[str, Json]:
+    """Return a body whose further keys, which mean nothing here, are at least what their protocol says, or null."""
+    document = document_of(body, remedy, missing=True)
+    for keys, kind, what in ((objects, dict, "an object"), (texts, str, "a string")):
+        for key in keys:
+            if document.get(key) is not None and not isinstance(document[key], kind):
+                raise malformed(f'"{key}" is not {what}.', [], remedy)
+    return document
 
 
 def _request(rows: list[Row], max_rows: int) -> PredictRequest:
@@ -231,6 +256,8 @@ def _split(value: Json, signature: Signature) -> list[Row]:
     if not isinstance(value, dict) or value.keys() - _SPLIT or "data" not in value:
         raise malformed('The split frame is not an object with "columns" and "data".', [])
     columns, data = value.get("columns"), value["data"]
+    if not isinstance(value.get("index"), list | None):
+        raise malformed('"index" is not a list.', [])
     if columns is None:
         return _listed(data, signature, "data")
     kept = parse_predict(encode({"columns": columns, "data": data}), len(data) if isinstance(data, list) else 0).rows

@@ -1,6 +1,6 @@
 """A Bento becomes a process on this machine: the target ``local``.
 
-``.mlnb/services/<name>/`` holds ``deployment.json`` (format 1: what was started), ``aliases.json`` and ``versions/``
+``.mlnb/services/<name>/`` holds ``deployment.json`` (what was started), ``aliases.json`` and ``versions/``
 (what the process follows), ``service.log`` and ``lock``; ``.mlnb/predictions/<name>/`` the prediction log.
 Commands that touch one service wait for each other at the lock.
 """
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from pathlib import Path
 from socket import socket
 
@@ -23,34 +23,33 @@ from filelock import FileLock
 
 from mlnb.errors import PortError, ServiceError
 from mlnb.registry.reference import check_name
+from mlnb.service.awaited import await_ready, await_reload, await_revision, reloads_of
 from mlnb.service.bento import folder_digest
-from mlnb.service.client import Client
+from mlnb.service.canary import forget_event
 from mlnb.service.configuration import FILE, configure
 from mlnb.service.configuration import FORMAT as CONFIGURATION_FORMAT
-from mlnb.service.process import ProcessMark, alive, bind, spawn, terminate
+from mlnb.service.live import Live, read_live
+from mlnb.service.log_roll import roll_closed
+from mlnb.service.process import ProcessMark, bind, children, spawn, terminate
 from mlnb.service.routing_files import Placed, check_trust, place, prune, read_aliases, write_aliases
+from mlnb.service.started import FILE as STARTED
+from mlnb.service.started import Started, read_started, write_started
+from mlnb.service.tail import follow, tail
 from mlnb.service.target import Deployment
+from mlnb.service.tls import Certificate, certificate_of, client_context
+from mlnb.service.tokens import check_guarded
+from mlnb.service.traffic import Traffic
 from mlnb.settings import Settings
-from mlnb.store.disk import make_folder, storing
+from mlnb.store.disk import make_folder, storing, write_bytes
 from mlnb.store.folder import StateFolder
 from mlnb.store.manifest import read_json, timestamp, write_json
 
-FORMAT = 1
-_READY_S = 120.0
-_POLL_S = 0.02
 _PORTS_TRIED = 20
-
-
-@dataclass(frozen=True, slots=True)
-class _Started:
-    """``deployment.json``: what was started, and whether somebody stopped it."""
-
-    bento: str
-    host: str
-    port: int
-    process: ProcessMark
-    started_at: str
-    stopped: bool
+_FILES = ("tls_cert", "tls_key", "tls_client_ca", "tokens_file")
+_PLAIN = {f"MLNB_{name.upper()}": "" for name in _FILES}  # a trial answers nobody but us
+_FREED_S = 2.0
+_BEYOND_DRAIN_S = 8.0  # the supervisor kills its workers before it is killed itself
+_POLL_S = 0.02
 
 
 class LocalTarget:
@@ -68,11 +67,11 @@ class LocalTarget:
         self._state = state
         self._settings = settings
 
-    def start(self, name: str, bento: Path | None = None, *, port: int = 0) -> Deployment:
+    def start(self, name: str, bento: Path | None = None, *, port: int = 0, workers: int = -1) -> Deployment:
         """Start a service, or return it where it runs already; see `mlnb.service.target.Target.start`."""
         folder = make_folder(self._folder(name))
         with _locked(folder):
-            known = _read_started(folder)
+            known = read_started(folder)
             chosen = bento or (Path(known.bento) if known else None)
             if chosen is None or not (chosen / "src" / "service.py").is_file():
                 raise ServiceError(
@@ -80,27 +79,38 @@ class LocalTarget:
                     "Deploy the model first: mlnb deploy NOTEBOOK.",
                     service=name,
                 )
-            running = known is not None and _runs(known)
-            if known is not None and running and port in (0, known.port):
-                if _serves(known, chosen, folder):
-                    _write_started(folder, replace(known, bento=str(chosen)))
-                    return self._deployment(name)
-                port = 0  # it keeps the port it has
-            listener = bind(self._settings.host, port, name) if port else None
-            if known is not None and running:
-                terminate(known.process)
-            with closing(listener or self._listen(name, known)) as listener:
-                self._launch(name, folder, chosen, listener)
-            return self._deployment(name)
+            if known is not None and workers < 0:
+                workers = known.workers
+            same = known is not None and known.runs and known.certificate == self._certificate()
+            if known is not None and same and port in (0, known.port) and reloads_of(known) >= 0:
+                wanted = replace(known, bento=str(chosen), workers=workers)
+                if not _serves(known, chosen, folder) or self._settings_of(workers) != _configured(folder):
+                    self._reload(name, folder, wanted)
+                write_started(folder, wanted)
+                return self._deployment(name)
+            self._replace(name, folder, chosen, known, port, workers)
+        roll_closed(self._state.predictions / name)
+        return self._deployment(name)
+
+    def restart(self, name: str) -> Deployment:
+        """Replace what runs, one worker after another; see `mlnb.service.target.Target.restart`."""
+        folder = self._known_folder(name)
+        with _locked(folder):
+            known = read_started(folder)
+            if known is not None and known.runs and reloads_of(known) >= 0:
+                check_trust(folder)
+                self._reload(name, folder, known)
+                return self._deployment(name)
+        return self.start(name)
 
     def stop(self, name: str) -> Deployment:
         """Stop a service: SIGTERM, and SIGKILL where that does not help."""
         folder = self._known_folder(name)
         with _locked(folder):
-            started = _read_started(folder)
-            if started is not None and _runs(started):
-                terminate(started.process)
-                _write_started(folder, replace(started, stopped=True))
+            started = read_started(folder)
+            if started is not None and started.runs:
+                terminate(started.process, configure(self._settings.service, os.environ).drain_s + _BEYOND_DRAIN_S)
+                write_started(folder, replace(started, stopped=True))
             return self._deployment(name)
 
     def status(self, name: str) -> Deployment:
@@ -115,17 +125,27 @@ class LocalTarget:
 
     def logs(self, name: str, lines: int = 200) -> str:
         """Return the last lines that the service's process wrote."""
-        return _tail(self._known_folder(name) / "service.log", lines)
+        return tail(self._known_folder(name) / "service.log", lines)
 
-    def route(self, name: str, packages: Mapping[int, Path], aliases: Mapping[str, int]) -> Deployment | None:
+    def follow(self, name: str, lines: int = 200) -> Iterator[str]:
+        """Yield the last lines that the service wrote, then each that it writes, for ever."""
+        return follow(self._known_folder(name) / "service.log", lines)
+
+    def route(
+        self,
+        name: str,
+        packages: Mapping[int, Path],
+        aliases: Mapping[str, int],
+        traffic: Mapping[str, Traffic] | None = None,
+    ) -> Deployment | None:
         """Give a service another routing; see `mlnb.service.target.Target.route`."""
         folder = make_folder(self._folder(name))
         with _locked(folder):
             before = read_aliases(folder)
-            revision = place(folder, name, packages, aliases)
-            started = _read_started(folder)
-            if started is not None and _runs(started):
-                refused = _await_revision(started, revision)
+            revision = place(folder, name, packages, aliases, traffic)
+            started = read_started(folder)
+            if started is not None and started.runs:
+                refused = await_revision(started, revision)
                 if refused:
                     _restore(folder, before, revision)
                     raise ServiceError(
@@ -135,6 +155,14 @@ class LocalTarget:
                     )
             prune(folder, set(aliases.values()))
             return None if started is None else self._deployment(name)
+
+    def live(self, name: str) -> Live:
+        """Return what is live in a service; see `mlnb.service.target.Target.live`."""
+        return read_live(self._known_folder(name))
+
+    def forget(self, name: str, event: str) -> None:
+        """Remove an event that was taken into the audit log."""
+        forget_event(self._known_folder(name), event)
 
     @contextmanager
     def trial(
@@ -150,45 +178,93 @@ class LocalTarget:
             with closing(bind("127.0.0.1", 0, name)) as listener:
                 port = int(listener.getsockname()[1])
                 log = folder / "service.log"
-                environ = self._environment(folder, folder / "predictions")
+                self._configure(folder, bento, -1)
+                environ = {**_environment(folder, folder / "predictions"), **_PLAIN}
                 mark = spawn(bento / "src", listener, log, environ, with_parent=True, python=python)
-            routed = _await_ready(name, "127.0.0.1", port, mark, log)
             now = timestamp(datetime.now(UTC))
+            started = Started(str(bento), "127.0.0.1", port, mark, now, stopped=False)
+            routed = await_ready(name, started, log)
             aliases = {alias: str(ref) for alias, ref in _mapping(routed, "aliases").items()}
-            url = _url("127.0.0.1", port)
-            yield Deployment(name, url, "running", aliases, str(bento), mark.pid, port, now, str(log))
+            yield Deployment(name, started.url, "running", aliases, str(bento), mark.pid, port, now, str(log))
         finally:
             if mark is not None:
                 terminate(mark)
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _launch(self, name: str, folder: Path, bento: Path, listener: socket) -> None:
+    def _replace(self, name: str, folder: Path, bento: Path, known: Started | None, port: int, workers: int) -> None:
+        """End what runs, if anything does, and start anew; the port that is asked for is taken first."""
+        running = known is not None and known.runs
+        if known is not None and running and port == known.port:
+            port = 0  # it keeps the port it has
+        listener = bind(self._settings.host, port, name) if port else None
+        if known is not None and running:
+            terminate(known.process)
+        with closing(listener or self._listen(name, known)) as listener:
+            self._launch(name, folder, bento, listener, workers)
+
+    def _launch(self, name: str, folder: Path, bento: Path, listener: socket, workers: int) -> None:
         check_trust(folder)
+        configuration = configure(self._settings_of(workers), os.environ)
+        check_guarded(name, self._settings.host, folder, configuration)
+        client_context(self._certificate())  # says what is wrong with its files
         host, port = listener.getsockname()[:2]
         log = folder / "service.log"
-        mark = spawn(bento / "src", listener, log, self._environment(folder, self._state.predictions / name))
+        self._configure(folder, bento, workers)
+        mark = spawn(bento / "src", listener, log, _environment(folder, self._state.predictions / name))
         listener.close()
-        started = _Started(str(bento), str(host), int(port), mark, timestamp(datetime.now(UTC)), stopped=False)
-        _write_started(folder, started)
+        now = timestamp(datetime.now(UTC))
+        started = Started(str(bento), str(host), int(port), mark, now, False, workers, self._certificate())
+        write_started(folder, started)
         try:
-            _await_ready(name, str(host), int(port), mark, log)
+            await_ready(name, started, log)
         except BaseException:
             terminate(mark)
             raise
 
-    def _environment(self, folder: Path, predictions: Path) -> dict[str, str]:
-        configure(self._settings.service, os.environ)  # refuses what the process could not tell anybody
-        write_json(folder / FILE, {"format": CONFIGURATION_FORMAT, "settings": dict(self._settings.service)})
-        return {
-            "MLNB_SERVICE_STATE": str(folder),
-            "MLNB_PREDICTIONS": str(predictions),
-        }
+    def _reload(self, name: str, folder: Path, wanted: Started) -> None:
+        """Let each worker be replaced by a new one; what was configured stays where the new one cannot start."""
+        before, reloads = (folder / FILE).read_bytes(), reloads_of(wanted)
+        self._configure(folder, Path(wanted.bento), wanted.workers)
+        os.kill(wanted.process.pid, signal.SIGHUP)
+        problem = await_reload(wanted, reloads)
+        if problem:
+            write_bytes(folder / FILE, before)
+            raise ServiceError(
+                f"The service {name} cannot go over to what is new: {problem}",
+                "It goes on with what it had; repair that, and start it again.",
+                service=name,
+            )
 
-    def _listen(self, name: str, known: _Started | None) -> socket:
-        """Bind the port that the service had; else the settings' or one of those above it; else any."""
+    def _configure(self, folder: Path, bento: Path, workers: int) -> None:
+        settings = self._settings_of(workers)
+        configure(settings, os.environ)  # refuses what the process could not tell anybody
+        write_json(folder / FILE, {"format": CONFIGURATION_FORMAT, "settings": settings, "source": str(bento / "src")})
+
+    def _settings_of(self, workers: int) -> dict[str, object]:
+        folder = self._state.project
+        found = {
+            key: str(folder / str(value)) if key in _FILES and value else value
+            for key, value in self._settings.service.items()
+        }
+        return {**found, **({"workers": workers} if workers >= 0 else {})}
+
+    def _certificate(self) -> Certificate:
+        return certificate_of(configure(self._settings_of(-1), os.environ))
+
+    def _listen(self, name: str, known: Started | None) -> socket:
+        """Bind the port that the service had; else the settings' or one of those above it; else any.
+
+        Where its supervisor was killed, its workers may take a moment to let go of the port.
+        """
         host = self._settings.host
         first = self._settings.port
         candidates = [known.port] if known and known.host == host else []
+        deadline = time.monotonic() + (_FREED_S if known and not known.stopped else 0.0)
+        while candidates and time.monotonic() < deadline:
+            try:
+                return bind(host, candidates[0], name)
+            except PortError:
+                time.sleep(_POLL_S)
         candidates += range(first, min(first + _PORTS_TRIED, 65536)) if first else []
         for candidate in candidates:
             try:
@@ -199,21 +275,22 @@ class LocalTarget:
 
     def _deployment(self, name: str) -> Deployment:
         folder = self._folder(name)
-        started = _read_started(folder)
+        started = read_started(folder)
         if started is None:
             raise _unknown(name, self.list())
         routing = read_aliases(folder) or read_aliases(Path(started.bento) / "src")
         aliases = {alias: f"{routing.model}/{number}" for alias, number in routing.aliases.items()} if routing else {}
         return Deployment(
             name=name,
-            url=_url(started.host, started.port),
-            state="running" if _runs(started) else "stopped" if started.stopped else "failed",
+            url=started.url,
+            state="running" if started.runs else "stopped" if started.stopped else "failed",
             aliases=aliases,
             bento=started.bento,
             pid=started.process.pid,
             port=started.port,
             started_at=started.started_at,
             log=str(folder / "service.log"),
+            workers=children(started.process) if started.runs else 0,
         )
 
     def _folder(self, name: str) -> Path:
@@ -221,16 +298,12 @@ class LocalTarget:
 
     def _known_folder(self, name: str) -> Path:
         folder = self._folder(name)
-        if not (folder / "deployment.json").is_file():
+        if not (folder / STARTED).is_file():
             raise _unknown(name, self.list())
         return folder
 
 
-def _runs(started: _Started) -> bool:
-    return not started.stopped and alive(started.process)
-
-
-def _serves(started: _Started, bento: Path, folder: Path) -> bool:
+def _serves(started: Started, bento: Path, folder: Path) -> bool:
     """Return whether the running process needs no restart to stand for `bento`: the same code, routed by `folder`."""
     if Path(started.bento) == bento:
         return True
@@ -238,77 +311,20 @@ def _serves(started: _Started, bento: Path, folder: Path) -> bool:
     return read_aliases(folder) is not None and old.is_dir() and folder_digest(old) == folder_digest(new)
 
 
-def _await_ready(name: str, host: str, port: int, mark: ProcessMark, log: Path) -> Mapping[str, object]:
-    """Return the first readiness answer; a service without any live alias counts as started."""
-    deadline = time.monotonic() + _READY_S
-    while time.monotonic() < deadline:
-        try:
-            with Client(_url(host, port), timeout_s=max(1.0, deadline - time.monotonic())) as client:
-                return client.get("/readyz").body
-        except ServiceError:
-            if not alive(mark):
-                break
-            time.sleep(_POLL_S)
-    last = _tail(log, 5).strip() or "it wrote nothing"
-    raise ServiceError(f"The service {name} did not start: {last}.", f"Its whole output is in {log}.", service=name)
+def _environment(folder: Path, predictions: Path) -> dict[str, str]:
+    return {"MLNB_SERVICE_STATE": str(folder), "MLNB_PREDICTIONS": str(predictions)}
 
 
-def _await_revision(started: _Started, revision: int) -> str:
-    """Wait until the process answers with `revision`; return why it cannot, "" where it does."""
-    deadline = time.monotonic() + _READY_S
-    with Client(_url(started.host, started.port), timeout_s=_READY_S) as client:
-        while time.monotonic() < deadline:
-            try:
-                body = client.get("/readyz").body
-            except ServiceError:
-                if alive(started.process):
-                    raise
-                return ""  # it ended; the routing waits for the next start
-            refused = body.get("refused")
-            if isinstance(refused, dict) and refused.get("revision") == revision:
-                return str(refused.get("problem"))
-            if body.get("revision") == revision:
-                return ""
-            time.sleep(_POLL_S)
-    return f"it did not take it within {_READY_S:g} seconds"
+def _configured(folder: Path) -> Mapping[str, object]:
+    """Return the settings that the running workers were started with."""
+    return read_json(folder / FILE, CONFIGURATION_FORMAT).one("settings").mapping
 
 
 def _restore(folder: Path, before: Placed | None, revision: int) -> None:
     if before is None:
         (folder / "aliases.json").unlink(missing_ok=True)
     else:
-        write_aliases(folder, before.model, revision + 1, before.aliases)
-
-
-def _read_started(folder: Path) -> _Started | None:
-    try:
-        fields = read_json(folder / "deployment.json", FORMAT)
-    except FileNotFoundError:
-        return None
-    return _Started(
-        bento=fields.text("bento"),
-        host=fields.text("host"),
-        port=fields.integer("port"),
-        process=ProcessMark(fields.integer("pid"), fields.number("process_started")),
-        started_at=fields.text("started_at"),
-        stopped=fields.truth("stopped"),
-    )
-
-
-def _write_started(folder: Path, started: _Started) -> None:
-    write_json(
-        folder / "deployment.json",
-        {
-            "format": FORMAT,
-            "bento": started.bento,
-            "host": started.host,
-            "port": started.port,
-            "pid": started.process.pid,
-            "process_started": started.process.started,
-            "started_at": started.started_at,
-            "stopped": started.stopped,
-        },
-    )
+        write_aliases(folder, before.model, revision + 1, before.aliases, before.traffic, before.warm)
 
 
 @contextmanager
@@ -323,23 +339,6 @@ def _locked(folder: Path) -> Iterator[None]:
 def _mapping(body: Mapping[str, object], key: str) -> Mapping[str, object]:
     value = body.get(key)
     return value if isinstance(value, dict) else {}
-
-
-def _tail(path: Path, lines: int) -> str:
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - 400 * lines))
-            text = file.read().decode("utf-8", "replace")
-    except FileNotFoundError:
-        return ""
-    return "\n".join(text.splitlines()[-lines:])
-
-
-def _url(host: str, port: int) -> str:
-    unspecified = ip_address(host).is_unspecified if host[:1] in "0123456789:" else False
-    shown = ("::1" if ":" in host else "127.0.0.1") if unspecified else host
-    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
 
 
 def _unknown(name: str, known: tuple[Deployment, ...]) -> ServiceError:

@@ -1,139 +1,71 @@
 """Predictions and labels become committed rows: an answer is sent only after its row is safe from `kill -9`.
 
 One SQLite database in WAL mode per worker process (``worker-<slot>.db``; a lock file gives each process its own slot),
-committed in groups. ``synchronous=NORMAL`` survives the death of any process; power loss may take the last seconds, not
-the database.
+committed in groups. How safe a row is when its answer is sent, is a setting:
 
-Schema 1, ``PRAGMA user_version``. To raise it: add a migration to `_open`, keep the reader of the old number in
-`mlnb.service.log_reader`, and test it on a database of the old number. Times are integer nanoseconds since
-1970-01-01T00:00:00Z. ``version`` is the version's number, 0 where a request was refused before one was chosen.
-``inputs``, ``prediction`` and ``probabilities`` are JSON; ``inputs`` of a refused request is its body, cut at
-`BODY_CHARACTERS`.
+======== ============================================================== =======================================
+mode     before the answer                                              what is lost of what was answered
+======== ============================================================== =======================================
+durable  committed                                                      by power loss the last seconds
+strict   committed, and the write-ahead log synchronised with the disk  nothing
+fast     nothing: committed within ``log_window_ms``                    by `kill -9` that window; by a stop none
+off      nothing: there is no log                                       everything
+======== ============================================================== =======================================
+
+No power loss damages the database.
+
+`mlnb.service.log_record` says what a row is, `mlnb.service.log_tables` has the tables and their schema's number.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
 import sqlite3
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from time import time_ns
+from time import monotonic, time_ns
 from typing import NamedTuple
 
-from mlnb.errors import NewerFormatError, StorageError
+from mlnb.errors import StorageError
+from mlnb.service.configuration import Configuration
+from mlnb.service.log_content import Content
+from mlnb.service.log_record import BODY_CHARACTERS as BODY_CHARACTERS
+from mlnb.service.log_record import Ids as Ids
+from mlnb.service.log_record import Record as Record
+from mlnb.service.log_record import moment as moment
+from mlnb.service.log_record import nanoseconds as nanoseconds
+from mlnb.service.log_tables import OF_A_ROW, LogDatabase, busy, unwritable
 
-SCHEMA = 1
-BODY_CHARACTERS = 16_384
-_SLOTS = 256
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INLINE_ROWS = 128
 _CHECKPOINT_ROWS = 4096
 _LOGGER = logging.getLogger("mlnb.service")
-_TABLES = """
-BEGIN;
-CREATE TABLE IF NOT EXISTS predictions (
-    id TEXT PRIMARY KEY,
-    request_id TEXT NOT NULL,
-    event_at INTEGER NOT NULL,
-    logged_at INTEGER NOT NULL,
-    model TEXT NOT NULL,
-    version INTEGER NOT NULL,
-    alias TEXT NOT NULL,
-    status INTEGER NOT NULL,
-    latency_ms REAL NOT NULL,
-    inputs TEXT,
-    prediction TEXT,
-    probabilities TEXT,
-    error TEXT
-);
-CREATE INDEX IF NOT EXISTS predictions_event_at ON predictions (event_at);
-CREATE TABLE IF NOT EXISTS labels (
-    id TEXT PRIMARY KEY,
-    value TEXT NOT NULL,
-    labelled_at INTEGER NOT NULL
-);
-PRAGMA user_version = 1;
-COMMIT;
-"""
+UNLOGGED = "mlnb_log_unlogged_rows_total"
+_FAST_ROWS = 50_000
+_REOPEN_S = 1.0
+_EXPIRE_S = 3600.0
+_DEFAULT = Configuration()
+_INSERT = "INSERT INTO predictions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_LABEL = (  # REPLACE gives a new rowid, which tells the roll that it has not seen this label
+    "INSERT OR REPLACE INTO labels SELECT ?1, ?2, ?3 "
+    "WHERE NOT EXISTS (SELECT 1 FROM labels WHERE id = ?1 AND value = ?2)"
+)
+_PROBE = (
+    "INSERT OR REPLACE INTO about VALUES ('probe', hex(randomblob(8)))"  # SQLite writes no page that stays as it is
+)
 
 
-class Record(NamedTuple):
-    """One row of ``predictions``, in the order of its columns (a tuple, so that SQLite binds it as it is).
-
-    Attributes
-    ----------
-    id : str
-        Unique over all processes; sorts by the time it was made.
-    request_id : str
-        The caller's ``X-Request-Id`` or ours; the rows of one request share it.
-    event_at, logged_at : int
-        When the row happened, and when it was logged: nanoseconds since the epoch, UTC.
-    model : str
-        Name of the model.
-    version : int
-        Number of the version that answered; 0 where none was chosen.
-    alias : str
-        Alias that was asked, or that stood behind ``/predict``.
-    status : int
-        HTTP status of the answer.
-    latency_ms : float
-        From the arrival of the body to the computed answer, without the commit.
-    inputs, prediction, probabilities : str or None
-        JSON texts.
-    error : str or None
-        Why the request was refused.
-    """
-
-    id: str
-    request_id: str
-    event_at: int
-    logged_at: int
-    model: str
-    version: int
-    alias: str
-    status: int
-    latency_ms: float
-    inputs: str | None
-    prediction: str | None
-    probabilities: str | None
-    error: str | None
-
-
-class Ids:
-    """Makes ids of 24 hexadecimal digits: nanoseconds, then random digits of this process.
-
-    The first 16 digits never repeat or fall within a process, so ids sort in the order they were made.
-    """
-
-    __slots__ = ("_last", "_lock", "_process")
-
-    def __init__(self) -> None:
-        self._process = os.urandom(4).hex()
-        self._last = 0
-        self._lock = threading.Lock()
-
-    def take(self, count: int) -> list[str]:
-        """Return `count` new ids in ascending order."""
-        with self._lock:
-            first = max(self._last + 1, time_ns())
-            self._last = first + count - 1
-        process = self._process
-        return [f"{number:016x}{process}" for number in range(first, first + count)]
+def _uncounted(_sample: str, _amount: float) -> None:
+    return
 
 
 class _Group(NamedTuple):
-    """Rows of one request, and who waits for them."""
+    """Rows of one request, and who waits for them; nobody where it was answered before."""
 
     statement: str
     rows: Sequence[tuple[object, ...]]
-    future: asyncio.Future[None]
+    future: asyncio.Future[None] | None
 
 
 class PredictionLog:
@@ -143,105 +75,227 @@ class PredictionLog:
     ----------
     folder : Path
         Folder of the service's logs; made if missing.
+    settings : Configuration
+        ``log`` says when an answer may be sent, ``log_failure`` what happens where nothing can be written.
+    count : callable
+        Told the sample of a counter and by how much it grew: `UNLOGGED`.
 
     Attributes
     ----------
     problem : str
         Why the last commit failed; "" where it did not.
+    unlogged : int
+        Rows that were answered and could not be logged.
 
     Raises
     ------
     StorageError
-        If the folder cannot be written.
+        If the folder cannot be written, and the service is to stop then.
     NewerFormatError
         If the database was written by a newer mlnb.
 
     Notes
     -----
-    What gathers in one turn of the event loop is committed together, on the loop: a commit takes 0.05 ms, handing it to
-    a thread and back 0.2 ms. More than `_INLINE_ROWS` go to a thread, and so does every checkpoint, because it waits
-    for the disk; meanwhile commits queue and the loop goes on. A checkpoint first runs beside the commits, then once
-    more with commits held for the few pages that came in between, so that the write-ahead log can begin anew.
+    ``durable``: what gathers in one turn of the event loop is committed together, on the loop: a commit takes 0.05 ms,
+    handing it to a thread and back 0.2 ms. More than `_INLINE_ROWS` go to a thread, and so does what waits for the disk
+    or for another writer; meanwhile commits queue and the loop goes on. A checkpoint first runs beside the commits,
+    then once more with commits held for the few pages that came in between, so that the write-ahead log can begin anew.
+
+    ``strict``: every commit waits for the disk, in the thread; what comes meanwhile is the next group.
+
+    ``fast``: rows are committed in the thread, `log_window_ms` after the first of them was answered. A commit that
+    failed is tried again; where more than `_FAST_ROWS` wait, callers wait too, or rows are left out.
     """
 
-    def __init__(self, folder: Path) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self.path, self._slot = _take_slot(folder)
-            self._connection = _open(self.path)
-            self._checkpointer = _open(self.path)
-        except (OSError, sqlite3.Error) as error:
-            raise _storage_error(folder, error) from error
+    def __init__(
+        self, folder: Path, settings: Configuration = _DEFAULT, count: Callable[[str, float], None] = _uncounted
+    ) -> None:
+        self.mode = settings.log
+        self.serves = settings.log_failure == "serve"
         self.problem = ""
+        self.unlogged = 0
+        self._folder = folder
+        self._content = Content(settings)
+        self._keep_ns = int(settings.log_keep_days * 86_400e9)
+        self._expire_at = 0.0
+        self._about = {"destination": settings.log_segments, "keep_days": f"{settings.log_keep_days:g}"}
+        self._count = count
+        self._window_s = settings.log_window_ms / 1000 if settings.log == "fast" else 0.0
+        self._defers = settings.log in ("fast", "off")
+        self._database: LogDatabase | None = None
+        self._tried = 0.0
         self._thread = ThreadPoolExecutor(1, "mlnb-prediction-log")
         self._waiting: list[_Group] = []
-        self._scheduled = False
+        self._waiting_rows = 0
+        self._flying: list[_Group] = []
+        self._scheduled = self._closed = self._checkpointing = False
         self._holds = 0
-        self._checkpointing = False
         self._rows_in_wal = 0
+        error = None if self.mode == "off" else self._open()
+        if error is not None:
+            if not self.serves:
+                raise error
+            self._fail(error.problem)
+
+    @property
+    def path(self) -> Path:
+        """The database; the folder where none could be opened."""
+        return self._folder if self._database is None else self._database.path
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing is answered until the log can be written."""
+        return bool(self.problem) and not self.serves
+
+    @property
+    def told(self) -> dict[str, object]:
+        """What ``/readyz`` tells about the log beside its problem."""
+        window = {"window_ms": round(self._window_s * 1000)} if self._window_s else {}
+        return {"mode": self.mode, **window, "failure": "serve" if self.serves else "stop", "unlogged": self.unlogged}
+
+    @property
+    def waiting(self) -> int:
+        """Rows that are answered or to be answered, and not committed yet."""
+        return self._waiting_rows + sum(len(group.rows) for group in self._flying)
 
     def append(self, records: Sequence[Record]) -> asyncio.Future[None]:
-        """Queue `records`; the future is done when they are committed, or fails with `StorageError`."""
-        return self._put("INSERT INTO predictions VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", records)
+        """Queue `records`; the future is done when they may be answered, or fails with `StorageError`."""
+        kept = records if self._content.whole else self._content.kept(records)
+        return self._defer(kept) if self._defers else self._put(_INSERT, kept)
 
     def label(self, labels: Mapping[str, str], labelled_at: int) -> asyncio.Future[None]:
         """Queue JSON labels by prediction id; a label that comes again replaces the earlier one."""
-        rows = [(prediction, value, labelled_at) for prediction, value in labels.items()]
-        return self._put(
-            "INSERT INTO labels VALUES (?,?,?) ON CONFLICT (id) DO UPDATE SET value = excluded.value, "
-            "labelled_at = excluded.labelled_at WHERE value <> excluded.value",
-            rows,
-        )
+        return self._put(_LABEL, [(prediction, value, labelled_at) for prediction, value in labels.items()])
 
     def probe(self) -> asyncio.Future[None]:
-        """Write without changing anything, so that `problem` tells whether the log can be written again."""
-        return self._put(
-            "UPDATE predictions SET status = status WHERE rowid = (SELECT max(rowid) FROM predictions)", [()]
-        )
+        """Write something that means nothing, so that `problem` tells whether the log can be written again."""
+        return self._put(_PROBE, [()])
 
     def close(self) -> None:
         """Commit what is queued and give the slot back."""
         self._thread.shutdown(wait=True)
-        groups, self._waiting = self._waiting, []
-        self._settle(groups, self._commit(groups))
-        self._checkpointer.close()
-        self._connection.close()
-        os.close(self._slot)
+        self._closed = True
+        groups = [*self._flying, *self._take()]
+        self._flying = []
+        if groups:
+            self._settle(groups, self._commit(groups, patient=True))
+        if left := sum(len(group.rows) for group in self._take() if group.future is None):
+            _LOGGER.error("%d predictions were answered and could not be logged: %s.", left, self.problem)
+        if self._database is not None:
+            self._database.close()
+
+    def _open(self) -> StorageError | None:
+        self._tried = monotonic()
+        try:
+            self._database = LogDatabase(self._folder, strict=self.mode == "strict", about=self._about)
+        except StorageError as error:
+            return error
+        return None
+
+    def _expire(self) -> None:
+        """Let the thread remove some of what is too old; the next turn comes soon where more is left, or in an hour."""
+        if self._database is None:
+            return
+        self._expire_at = monotonic() + _EXPIRE_S
+        before = time_ns() - self._keep_ns
+
+        def done(job: asyncio.Future[bool]) -> None:
+            if job.cancelled():
+                return
+            if (error := job.exception()) is not None:
+                _LOGGER.warning("The prediction log %s keeps rows that are too old: %s.", self.path, error)
+            elif job.result():
+                self._expire_at = monotonic() + _REOPEN_S
+
+        asyncio.get_running_loop().run_in_executor(self._thread, self._database.expire, before).add_done_callback(done)
 
     def _put(self, statement: str, rows: Sequence[tuple[object, ...]]) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
         future = loop.create_future()
-        self._waiting.append(_Group(statement, rows, future))
+        self._queue(_Group(statement, rows, future))
         if not self._scheduled and not self._holds:
             self._scheduled = True
             loop.call_soon(self._flush)
         return future
 
+    def _defer(self, records: Sequence[Record]) -> asyncio.Future[None]:
+        """Let `records` be answered at once; of a fast log they are committed within the window."""
+        loop = asyncio.get_running_loop()
+        answered = loop.create_future()
+        answered.set_result(None)
+        if self.mode == "off":
+            return answered
+        full = self._waiting_rows > _FAST_ROWS
+        if self.stopped or (full and not self.problem):
+            return self._put(_INSERT, records)  # who asks waits for the commit, and hears how it went
+        if full:
+            self._leave_out(len(records))
+        else:
+            self._queue(_Group(_INSERT, records, None))
+            self._flush_later(loop)
+        return answered
+
+    def _flush_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._scheduled and not self._holds:
+            self._scheduled = True
+            loop.call_later(self._window_s, self._flush)
+
+    def _queue(self, group: _Group) -> None:
+        self._waiting.append(group)
+        self._waiting_rows += len(group.rows)
+
+    def _take(self) -> list[_Group]:
+        groups, self._waiting, self._waiting_rows = self._waiting, [], 0
+        return groups
+
     def _flush(self) -> None:
         self._scheduled = False
-        if self._holds or not self._waiting:
+        if self._holds or self._closed or not self._waiting:
             return
-        groups, self._waiting = self._waiting, []
-        count = sum(len(group.rows) for group in groups)
+        count, groups = self._waiting_rows, self._take()
         self._rows_in_wal += count
-        if count > _INLINE_ROWS:
-            self._hold(lambda: self._commit(groups), lambda error: self._settle(groups, error))
+        if self.mode != "durable" or count > _INLINE_ROWS:
+            self._fly(groups)
         else:
-            self._settle(groups, self._commit(groups))
-        if self._rows_in_wal > _CHECKPOINT_ROWS and not self._checkpointing:
+            error = self._commit(groups, patient=False)
+            if busy(error):
+                self._fly(groups)
+            else:
+                self._settle(groups, error)
+        if self._keep_ns and monotonic() > self._expire_at:
+            self._expire()
+        if self._rows_in_wal > _CHECKPOINT_ROWS and not self._checkpointing and self._database is not None:
             self._checkpointing = True
             self._rows_in_wal = 0
-            first = asyncio.get_running_loop().run_in_executor(self._thread, self._checkpoint)
+            first = asyncio.get_running_loop().run_in_executor(self._thread, self._database.checkpoint)
             first.add_done_callback(lambda _: self._hold(self._checkpoint, self._checkpointed))
 
-    def _hold(self, work: Callable[[], sqlite3.Error | None], then: Callable[[sqlite3.Error | None], None]) -> None:
+    def _fly(self, groups: list[_Group]) -> None:
+        """Commit in the thread, however long it takes."""
+        self._flying = groups
+
+        def landed(error: sqlite3.Error | StorageError | None) -> None:
+            self._flying = []
+            self._settle(groups, error)
+
+        self._hold(lambda: self._commit(groups, patient=True), landed)
+
+    def _hold(
+        self,
+        work: Callable[[], sqlite3.Error | StorageError | None],
+        then: Callable[[sqlite3.Error | StorageError | None], None],
+    ) -> None:
         """Run `work` in the thread while commits queue, then go on with them."""
 
-        def release(job: asyncio.Future[sqlite3.Error | None]) -> None:
-            if not job.cancelled():
-                then(job.result())
+        def release(job: asyncio.Future[sqlite3.Error | StorageError | None]) -> None:
             self._holds -= 1
-            self._flush()
+            if self._closed or job.cancelled():  # `close` has committed what was queued
+                return
+            then(job.result())
+            if self._window_s and self._waiting:
+                self._flush_later(asyncio.get_running_loop())
+            else:
+                self._flush()
 
         self._holds += 1
         try:
@@ -249,95 +303,60 @@ class PredictionLog:
         except RuntimeError:  # closed meanwhile: `close` commits what is queued
             self._holds -= 1
 
-    def _commit(self, groups: Sequence[_Group]) -> sqlite3.Error | None:
-        connection = self._connection
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            for statement, rows, _ in groups:
-                connection.executemany(statement, rows)
-            connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            with suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
-            return error
-        return None
+    def _commit(self, groups: Sequence[_Group], *, patient: bool) -> sqlite3.Error | StorageError | None:
+        if self._database is None and monotonic() - self._tried > _REOPEN_S:
+            self._open()
+        if self._database is None:
+            return StorageError(self.problem, "Free space or give write permission.", path=str(self._folder))
+        error = self._database.commit(((group.statement, group.rows) for group in groups), patient=patient)
+        if error is None and patient:
+            self._flying = []  # `close` need not commit them again
+        return error
 
-    def _settle(self, groups: Sequence[_Group], error: sqlite3.Error | None) -> None:
-        self.problem = "" if error is None else str(error)
+    def _settle(self, groups: Sequence[_Group], error: sqlite3.Error | StorageError | None) -> None:
+        if isinstance(error, OF_A_ROW) and len(groups) > 1:  # the others are not to suffer for one row
+            for group in groups:
+                self._settle([group], self._commit([group], patient=False))
+            return
+        if isinstance(error, OF_A_ROW):
+            _LOGGER.error("The prediction log %s refuses a row: %s.", self.path, error)
+        elif error is not None:
+            self._fail(error.problem if isinstance(error, StorageError) else str(error))
+        elif self.problem:
+            self.problem = ""
+            _LOGGER.warning("The prediction log %s is written again; left out: %d.", self.path, self.unlogged)
         for group in groups:
-            if group.future.done():  # the request was cancelled while it waited
-                continue
             if error is None:
-                group.future.set_result(None)
-            else:
-                group.future.set_exception(_storage_error(self.path, error))
+                _answer(group)
+            elif group.future is None and not isinstance(error, OF_A_ROW):
+                self._queue(group)  # answered already: tried again
+            elif group.future is None or (self.serves and group.statement == _INSERT):
+                self._leave_out(len(group.rows))
+                _answer(group)
+            elif not group.future.done():  # it is where the request was cancelled while it waited
+                group.future.set_exception(error if isinstance(error, StorageError) else unwritable(self.path, error))
+
+    def _leave_out(self, rows: int) -> None:
+        self.unlogged += rows
+        self._count(UNLOGGED, rows)
+
+    def _fail(self, problem: str) -> None:
+        if not self.problem:
+            means = "predictions are answered and not logged" if self.serves else "nothing is answered"
+            _LOGGER.error("The prediction log %s cannot be written, so %s: %s.", self.path, means, problem)
+        self.problem = problem
 
     def _checkpoint(self) -> sqlite3.Error | None:
-        try:
-            self._checkpointer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        except sqlite3.Error as error:
-            return error
-        return None
+        return None if self._database is None else self._database.checkpoint()
 
-    def _checkpointed(self, error: sqlite3.Error | None) -> None:
+    def _checkpointed(self, error: sqlite3.Error | StorageError | None) -> None:
         """Let the next checkpoint come when it is due; one that failed loses nothing, the log only stays longer."""
         self._checkpointing = False
         if error is not None:
             _LOGGER.warning("The prediction log %s could not be checkpointed: %s.", self.path, error)
 
 
-def nanoseconds(moment: datetime) -> int:
-    """Return an aware time as integer nanoseconds since the epoch."""
-    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
-
-
-def moment(at: int) -> datetime:
-    """Return nanoseconds since the epoch as an aware UTC time, exact to the microsecond."""
-    return _EPOCH + timedelta(microseconds=at // 1000)
-
-
-def _take_slot(folder: Path) -> tuple[Path, int]:
-    for slot in range(_SLOTS):
-        handle = os.open(folder / f"worker-{slot}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            continue
-        return folder / f"worker-{slot}.db", handle
-    raise StorageError(
-        f"More than {_SLOTS} processes write predictions into {folder}.",
-        "Stop some of them, or give each service its own folder.",
-        path=str(folder),
-    )
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
-    try:
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
-        if found > SCHEMA:
-            raise NewerFormatError(
-                f"The prediction log {path} has schema {found}; this service knows {SCHEMA}.",
-                "Start the service with the newer mlnb that wrote it.",
-                path=str(path),
-                found=found,
-                known=SCHEMA,
-            )
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
-        if found == 0:
-            connection.executescript(_TABLES)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _storage_error(path: Path, error: Exception) -> StorageError:
-    return StorageError(
-        f"Predictions cannot be written to {path}: {error}.",
-        "Free space or give write permission; nothing is answered that is not logged.",
-        path=str(path),
-    )
+def _answer(group: _Group) -> None:
+    """Let a request be answered; it may have been cancelled while it waited."""
+    if group.future is not None and not group.future.done():
+        group.future.set_result(None)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 
-_RUNTIME = ("msgspec", "numpy", "uvicorn")
+_RUNTIME = ("httptools", "msgspec", "numpy", "uvicorn", *(() if sys.platform == "win32" else ("uvloop",)))
 _EXPORTER_RUNTIMES = {
     "onnx": ("onnxruntime",),
     "skops": ("scikit-learn", "skops", "pandas"),
@@ -87,6 +87,16 @@ def _imported(source: str) -> Iterator[str]:
             yield from (alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module.partition(".")[0]
+        elif isinstance(node, ast.Call) and node.args and _imports(node.func):
+            named = node.args[0]
+            if isinstance(named, ast.Constant) and isinstance(named.value, str):
+                yield named.value.partition(".")[0]
+
+
+def _imports(called: ast.expr) -> bool:
+    """Say whether a call is ``importlib.import_module`` or ``__import__``, by whatever way it was named."""
+    name = called.attr if isinstance(called, ast.Attribute) else called.id if isinstance(called, ast.Name) else ""
+    return name in ("import_module", "__import__")
 
 
 def _modules_of_model(exporter: str, model: Path) -> Iterator[str]:

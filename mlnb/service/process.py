@@ -126,6 +126,15 @@ def alive(mark: ProcessMark) -> bool:
     return _process(mark) is not None
 
 
+def children(mark: ProcessMark) -> int:
+    """Return how many processes that process has started and that still run: a supervisor's workers."""
+    process = _process(mark)
+    try:
+        return len(process.children()) if process else 0
+    except psutil.NoSuchProcess:
+        return 0
+
+
 def terminate(mark: ProcessMark, grace_s: float = 15.0) -> None:
     """End a process: SIGTERM, then SIGKILL after `grace_s` seconds; returns when it has ended.
 

@@ -2,10 +2,11 @@
 
 ``POST /predict`` and ``POST /aliases/<alias>/predict`` take ``{"rows": [{...}, ...]}`` or
 ``{"columns": [...], "data": [[...], ...]}``, either with ``"timestamps": [...]``, the time at which each row happened.
-``POST /labels`` takes ``{"labels": {id: value}}``. ``GET /openapi.json`` and ``GET /v2...`` (`mlnb.service.described`)
-say what there is to ask. ``/invocations``, ``/v1/models/<model>:predict``, ``/v2/models/<model>/infer`` and ``/score``
-answer in the forms of other servers (`mlnb.service.forms`, `mlnb.service.tensors`); so do the routes that Vertex AI
-names. A refusal is ``{"error": {"problem", "remedy", "faults"}}``; of those forms, ``{"error": "..."}``.
+``POST /labels`` takes ``{"labels": {id: value}}``. ``GET /docs``, ``/openapi.json`` and ``/v2...``
+(`mlnb.service.described`) say what there is to ask. ``/invocations``, ``/v1/models/<model>:predict``,
+``/v2/models/<model>/infer`` and ``/score`` answer in the forms of other servers (`mlnb.service.forms`,
+`mlnb.service.tensors`); so do the routes that Vertex AI names. A refusal is ``{"error": {"problem", "remedy",
+"faults"}}``; of those forms, ``{"error": "..."}``.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 Row: TypeAlias = "dict[str, Json]"
 
 FAULTS_SHOWN = 20
+_YEARS = (1700, 2199)  # nanoseconds of 64 bits, which the log keeps, reach from 1677 to 2262
 _ID = re.compile(r"[0-9a-f]{24}")
+_NAN = re.compile(rb'"(?:[^"\\]|\\.)*+"|NaN', re.DOTALL)  # texts, which may hold the word, are left as they are
 _REQUEST_ID = re.compile(rb"[\x20-\x7e]{1,128}")
 _ALIAS_ROUTE = re.compile(r"/aliases/([^/]*)/predict")
 _MODEL_ROUTE = re.compile(r"/v2/models/[^/]+(/versions/[^/]+)?(/ready)?|/v1/models/[^/:]+(/(versions|labels)/[^/:]+)?")
@@ -97,8 +100,9 @@ _ROUTES = {
     "/metrics": Route("/metrics", "", "GET"),
     **{
         path: Route(path, "", "GET", path)
-        for path in ("/openapi.json", "/v1/models", "/v2", "/v2/health/live", "/v2/health/ready")
+        for path in ("/", "/docs", "/openapi.json", "/v1/models", "/v2", "/v2/health/live", "/v2/health/ready")
     },
+    "/v2/repository/index": Route("/v2/repository/index", "", "POST", "/v2/repository/index"),  # Triton's
 }
 
 
@@ -112,7 +116,10 @@ def route_of(method: str, path: str, further: Mapping[str, Route] = MappingProxy
     """
     route = further.get(path) or _ROUTES.get(path) or _route_by_form(path)
     if method != route.method and not (method == "HEAD" and route.method == "GET"):
-        raise RequestError(f"{route.name} does not take {method[:20]}.", f"Use {route.method}.", status=405)
+        allow = "GET, HEAD" if route.method == "GET" else route.method
+        raise RequestError(
+            f"{route.name} does not take {method[:20]}.", f"Use {route.method}.", status=405, allow=allow
+        )
     return route
 
 
@@ -135,7 +142,7 @@ def _route_by_form(path: str) -> Route:
     raise RequestError(
         f"There is nothing at {path[:200]}.",
         "Known paths: /predict, /aliases/<alias>/predict, /explain, /labels, /invocations, /score, "
-        "/v1/models/<model>:predict, /v2/models/<model>/infer, /healthz, /readyz, /metrics, /openapi.json.",
+        "/v1/models/<model>:predict, /v2/models/<model>/infer, /healthz, /readyz, /metrics, /docs, /openapi.json.",
         status=404,
     )
 
@@ -250,18 +257,24 @@ def encode_refusal(error: RequestError, *, plain: bool = False) -> bytes:
     return _encode({"error": {"problem": error.problem, "remedy": error.remedy, "faults": error.faults}})
 
 
-def parse_document(body: bytes, form: str) -> Json:
-    """Return JSON; raise RequestError, 400, where it is none, with `form` as the remedy."""
+def parse_document(body: bytes, form: str, *, missing: bool = False) -> Json:
+    """Return JSON; raise RequestError, 400, where it is none, with `form` as the remedy.
+
+    `missing` takes a bare NaN as null: Python writes one for a missing number, and so do the clients of MLflow and
+    Triton. An infinity is refused like all that JSON does not know.
+    """
     try:
         document: Json = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if missing and b"NaN" in body:
+            return parse_document(_NAN.sub(lambda found: b"null" if found[0] == b"NaN" else found[0], body), form)
         raise RequestError("The body is not JSON.", form, status=400, faults=[str(error)]) from error
     return document
 
 
-def document_of(body: bytes, form: str = _FORMS) -> dict[str, Json]:
-    """Return a JSON object; raise RequestError, 400, where it is none, with `form` as the remedy."""
-    document = parse_document(body, form)
+def document_of(body: bytes, form: str = _FORMS, *, missing: bool = False) -> dict[str, Json]:
+    """Return a JSON object; raise RequestError, 400, where it is none, as `parse_document` does."""
+    document = parse_document(body, form, missing=missing)
     if not isinstance(document, dict):
         raise RequestError(f"The body is {_kind(document)}, not an object.", form, status=400)
     return document
@@ -311,23 +324,23 @@ def _event_times(timestamps: Json, count: int) -> list[int]:
             happened = datetime.fromisoformat(text) if isinstance(text, str) else None
         except ValueError:
             happened = None
-        if happened is None or happened.tzinfo is None:
+        if happened is None or happened.tzinfo is None or not _YEARS[0] <= happened.year <= _YEARS[1]:
             faults.append(f"timestamp {at} is {encode(text).decode()[:60]}")
         else:
             times.append(nanoseconds(happened))
     if faults:
         raise RequestError(
             "Some timestamps are not times with a zone.",
-            'Write them in ISO 8601 with their zone, such as "2013-04-01T05:15:00Z".',
+            f'Write them in ISO 8601 with their zone, such as "2013-04-01T05:15:00Z", from {_YEARS[0]} to {_YEARS[1]}.',
             status=422,
             faults=faults[:FAULTS_SHOWN],
         )
     return times
 
 
-def malformed(problem: str, faults: Sequence[str]) -> RequestError:
+def malformed(problem: str, faults: Sequence[str], remedy: str = _FORMS) -> RequestError:
     """Return the refusal of a body that is not of the form."""
-    return RequestError(problem, _FORMS, status=400, faults=faults[:FAULTS_SHOWN])
+    return RequestError(problem, remedy, status=400, faults=faults[:FAULTS_SHOWN])
 
 
 def refuse_many(rows: int, limit: int) -> None:

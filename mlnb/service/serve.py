@@ -1,24 +1,21 @@
 """The process that serves a Bento: ``python -m mlnb.service.serve``.
 
-It runs from the Bento's source folder with the copy of mlnb that the Bento carries; it needs numpy, msgspec, uvicorn
-and what the packages' own runtimes ask for.
+It runs from the Bento's source folder with the copy of mlnb that the Bento carries, and becomes the supervisor, which
+starts itself once more as each of its workers. It needs numpy, msgspec, uvicorn with uvloop and httptools, and what the
+packages' own runtimes ask for; the supervisor only the standard library.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import signal
 import socket
 import sys
-import threading
-import time
 from pathlib import Path
 
-from mlnb.errors import MlnbError
-from mlnb.service.app import Application
+from mlnb.service.launch import launch, make_table
 
-_PARENT_POLL_S = 0.2
+_BACKLOG = 2048
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,47 +34,31 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--fd", type=int, help="an inherited listening socket, instead of host and port")
     parser.add_argument("--with-parent", action="store_true", help="end when the process that started this one ends")
+    for inherited in ("--worker", "--table", "--place"):
+        parser.add_argument(inherited, type=int, help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
+    if chosen.worker is not None:
+        from mlnb.service.worker import Inherited, work
+
+        source = Path(__file__).resolve().parents[2]
+        return work(source, Inherited(chosen.fd, chosen.worker, chosen.table, chosen.place))
+    parent = os.getppid() if chosen.with_parent else 0
     try:
-        application = Application.from_environment(Path(__file__).resolve().parents[2], os.environ)
-        application.open()
         listener = _listen(chosen.host, chosen.port) if chosen.fd is None else socket.socket(fileno=chosen.fd)
-        # Accepted sockets inherit it; asyncio would set it only where it can tell that the socket is TCP.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    except (MlnbError, OSError) as error:
+        table = make_table()
+        first = launch(listener, table, 0)
+    except OSError as error:
         print(f"mlnb.service: {error}", file=sys.stderr)
         return 2
-    if chosen.with_parent:
-        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    _serve(application, listener)
-    return 0
+    from mlnb.service.supervisor import Supervisor  # while the first worker loads
+
+    state = os.environ.get("MLNB_SERVICE_STATE")
+    return Supervisor(listener, table, first, Path(state) if state else None, parent).run()
 
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=2048)
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(_PARENT_POLL_S)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _serve(application: Application, listener: socket.socket) -> None:
-    import uvicorn
-
-    config = uvicorn.Config(
-        application,
-        lifespan="on",
-        ws="none",
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=10,
-    )
-    uvicorn.Server(config).run(sockets=[listener])
+    return socket.create_server((host, port), family=family, backlog=_BACKLOG)
 
 
 if __name__ == "__main__":

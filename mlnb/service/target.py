@@ -6,11 +6,14 @@ is `mlnb.service.local.LocalTarget`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
+
+from mlnb.service.live import Live
+from mlnb.service.traffic import Traffic
 
 DeploymentState = Literal["running", "stopped", "failed"]
 
@@ -32,11 +35,13 @@ class Deployment:
     bento : str
         Folder of the Bento it was started from.
     pid, port : int
-        Of its process; the port stays that of the last process while it is stopped.
+        Of its process, which supervises the workers; the port stays that of the last process while it is stopped.
     started_at : str
         ISO 8601, UTC.
     log : str
         File of the process's own messages.
+    workers : int
+        Processes that answer.
     """
 
     name: str
@@ -48,6 +53,7 @@ class Deployment:
     port: int
     started_at: str
     log: str
+    workers: int = 0
 
     def to_json(self) -> dict[str, object]:
         """Return the fields as JSON values."""
@@ -61,17 +67,27 @@ class Deployment:
             "port": self.port,
             "started_at": self.started_at,
             "log": self.log,
+            "workers": self.workers,
         }
 
 
 class Target(Protocol):
     """Where services run. `name` is the model's name everywhere."""
 
-    def start(self, name: str, bento: Path | None = None, *, port: int = 0) -> Deployment:
+    def start(self, name: str, bento: Path | None = None, *, port: int = 0, workers: int = -1) -> Deployment:
         """Start a service, or return it where it runs already; without `bento` from the one it had last.
 
+        Where it runs with other code, settings or workers, its workers are replaced as `restart` says. `workers` is how
+        many there are, 0 one for each core; -1 what was asked for last, else what the settings say.
         `port` 0 keeps the port it had, or finds one. Raises `PortError` where a port that was asked for is taken,
         `ServiceError` where the process ends before it is ready.
+        """
+        ...
+
+    def restart(self, name: str) -> Deployment:
+        """Replace the workers of a service with new ones that read code and settings anew, and lose no request.
+
+        One that does not run is started. Raises `ServiceError` where a new worker cannot start; the old ones go on.
         """
         ...
 
@@ -91,12 +107,32 @@ class Target(Protocol):
         """Return the last lines that the service's process wrote."""
         ...
 
-    def route(self, name: str, packages: Mapping[int, Path], aliases: Mapping[str, int]) -> Deployment | None:
+    def follow(self, name: str, lines: int = 200) -> Iterator[str]:
+        """Yield the last lines that the service's process wrote, then each that it writes, for ever."""
+        ...
+
+    def route(
+        self,
+        name: str,
+        packages: Mapping[int, Path],
+        aliases: Mapping[str, int],
+        traffic: Mapping[str, Traffic] | None = None,
+    ) -> Deployment | None:
         """Give a service another routing and return when it answers with it.
 
-        Where it does not run the routing waits for it; None where it was never started. Raises `ServiceError` where the
-        service cannot load it, and leaves the old routing in place.
+        `traffic` spreads the requests of aliases over several versions; None leaves it as it was, except that of an
+        alias which moves: that ends. `packages` has every version that is not there yet. Where it does not run the
+        routing waits for it; None where it was never started. Raises `ServiceError` where the service cannot load it,
+        and leaves the old routing in place.
         """
+        ...
+
+    def live(self, name: str) -> Live:
+        """Return what is live in a service, with what was counted. Raises `ServiceError` where there is none."""
+        ...
+
+    def forget(self, name: str, event: str) -> None:
+        """Remove one of `live`'s events, which was taken into the audit log."""
         ...
 
     def trial(

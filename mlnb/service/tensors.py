@@ -30,6 +30,9 @@ _NUMPY: Mapping[str, str] = {
     "FP32": "<f4",
     "FP64": "<f8",
 }
+_JSON_KINDS: Mapping[str, tuple[type, ...]] = {
+    name: (bool,) if name == "BOOL" else (int, float) if name.startswith("FP") else (int,) for name in _NUMPY
+} | {"BYTES": (str,)}
 _BINARY = b"application/octet-stream"
 _REMEDY = "GET /v2/models/<model> describes the tensors; the Open Inference Protocol v2 describes the body."
 
@@ -58,7 +61,7 @@ class Tensors:
         head = body if self._json_bytes is None else body[: self._json_bytes]
         if self._json_bytes is not None and self._json_bytes > len(body):
             raise _bad("Inference-Header-Content-Length is larger than the body.")
-        document = document_of(head)
+        document = document_of(head, _REMEDY, missing=True)
         self._take_wishes(document)
         tensors = _read_tensors(document.get("inputs"), memoryview(body)[len(head) :], max_rows)
         return PredictRequest(_rows(tensors, signature), None)
@@ -98,19 +101,20 @@ class Tensors:
         return Written(b"".join([head, *blobs]), _BINARY, (length,))
 
     def _take_wishes(self, document: Mapping[str, Json]) -> None:
-        self._id = document.get("id")
-        parameters, outputs = document.get("parameters"), document.get("outputs") or []
-        self._all_binary = isinstance(parameters, dict) and parameters.get("binary_data_output") is True
-        if not isinstance(outputs, list):
+        self._id, outputs = document.get("id"), document.get("outputs")
+        if not isinstance(self._id, str | None):
+            raise _bad('"id" is not a string.')
+        self._all_binary = _parameters(document, "the body").get("binary_data_output") is True
+        if not isinstance(outputs, list | None):
             raise _bad('"outputs" is not a list.')
         wanted, binary = list[str](), dict[str, bool]()
-        for output in outputs:
+        for output in outputs or ():
             name = output.get("name") if isinstance(output, dict) else None
             if not isinstance(output, dict) or not isinstance(name, str):
                 raise _bad('An entry of "outputs" has no name.')
             wanted.append(name)
-            own = output.get("parameters")
-            if isinstance(own, dict) and "binary_data" in own:
+            own = _parameters(output, f"the output {name!r}")
+            if "binary_data" in own:
                 binary[name] = own["binary_data"] is True
         self._wanted, self._binary = wanted, binary
 
@@ -120,35 +124,63 @@ def _read_tensors(value: Json, binary: memoryview, max_rows: int) -> dict[str, l
     if not isinstance(value, list) or not value:
         raise _bad('"inputs" is not a list of tensors.')
     found: dict[str, list[Json]] = {}
-    at = 0
     for tensor in value:
         if not isinstance(tensor, dict) or not isinstance(tensor.get("name"), str):
             raise _bad("A tensor has no name.")
-        name, shape, datatype = str(tensor["name"]), tensor.get("shape"), str(tensor.get("datatype"))
+        name = str(tensor["name"])
         if name in found:
             raise _bad(f"The tensor {name!r} comes twice.")
-        if not isinstance(shape, list) or not shape or not all(type(one) is int and one >= 0 for one in shape):
-            raise _bad(f"The tensor {name!r} has no shape with the rows along its first axis.")
-        sizes = [one for one in shape if isinstance(one, int)]
-        refuse_many(sizes[0], max_rows)
-        parameters = tensor.get("parameters")
-        size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
-        if size is None:
-            flat = _leaves(tensor.get("data"), name)
-        elif type(size) is int and 0 <= size <= len(binary) - at:
-            flat = _from_bytes(binary[at : at + size], datatype, name)
-            at += size
-        else:
-            raise _bad(f"The tensor {name!r} claims more binary data than there is.")
-        if len(flat) != math.prod(sizes):
-            raise _bad(f"The tensor {name!r} has {len(flat)} values for shape {sizes}.")
-        found[name] = _in_rows(flat, sizes)
-    if at != len(binary):
-        raise _bad(f"{len(binary) - at} bytes of binary data belong to no tensor.")
+        found[name], binary = _read_tensor(tensor, name, binary, max_rows)
+    if binary:
+        raise _bad(f"{len(binary)} bytes of binary data belong to no tensor.")
     counts = {len(rows) for rows in found.values()}
     if len(counts) > 1:
         raise _bad("The tensors do not have equally many rows.", [f"{n!r}: {len(r)}" for n, r in found.items()])
     return found
+
+
+def _read_tensor(
+    tensor: Mapping[str, Json], name: str, binary: memoryview, max_rows: int
+) -> tuple[list[Json], memoryview]:
+    """Return the rows of a tensor, and the binary data that belong to the next ones."""
+    shape, datatype = tensor.get("shape"), tensor.get("datatype")
+    if not isinstance(datatype, str) or datatype not in _JSON_KINDS:
+        told = encode(datatype).decode()[:20]
+        raise _bad(f"The tensor {name!r} has datatype {told}.", [f"known: {', '.join(_JSON_KINDS)}"])
+    if not isinstance(shape, list) or not shape or not all(type(one) is int and one >= 0 for one in shape):
+        raise _bad(f"The tensor {name!r} has no shape with the rows along its first axis.")
+    sizes = [one for one in shape if isinstance(one, int)]
+    refuse_many(sizes[0], max_rows)
+    size = _parameters(tensor, f"the tensor {name!r}").get("binary_data_size")
+    if size is None:
+        flat, used = _leaves(tensor.get("data"), name), 0
+        strange = next((one for one in flat if not _holds(datatype, one)), None)
+        if strange is not None:
+            raise _bad(f"The tensor {name!r} of {datatype} holds {encode(strange).decode()[:40]}.")
+    elif type(size) is int and 0 <= size <= len(binary):
+        flat, used = _from_bytes(binary[:size], datatype, name), size
+    else:
+        raise _bad(f"The tensor {name!r} claims more binary data than there is.")
+    if len(flat) != math.prod(sizes):
+        raise _bad(f"The tensor {name!r} has {len(flat)} values for shape {sizes}.")
+    return _in_rows(flat, sizes), binary[used:]
+
+
+def _parameters(holder: Mapping[str, Json], whose: str) -> Mapping[str, Json]:
+    parameters = holder.get("parameters")
+    if not isinstance(parameters, dict | None):
+        raise _bad(f'"parameters" of {whose} is not an object.')
+    return parameters or {}
+
+
+def _holds(datatype: str, value: Json) -> bool:
+    """Say whether JSON may hold this value in a tensor; null is a missing value, and 1.0 is a whole number, too."""
+    kind = type(value)
+    return (
+        value is None
+        or kind in _JSON_KINDS[datatype]
+        or (isinstance(value, float) and "INT" in datatype and value.is_integer())
+    )
 
 
 def _rows(tensors: Mapping[str, list[Json]], signature: Signature) -> list[Row]:
@@ -191,8 +223,6 @@ def _leaves(data: Json, name: str) -> list[Json]:
 def _from_bytes(blob: memoryview, datatype: str, name: str) -> list[Json]:
     if datatype == "BYTES":
         return _texts(blob, name)
-    if datatype not in _NUMPY:
-        raise _bad(f"The tensor {name!r} has datatype {datatype[:20]!r}.", [f"known: {', '.join(_NUMPY)}, BYTES"])
     kind = np.dtype(_NUMPY[datatype])
     if len(blob) % kind.itemsize:
         raise _bad(f"The binary data of tensor {name!r} are not whole values of {datatype}.")

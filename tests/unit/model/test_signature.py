@@ -215,7 +215,7 @@ def test_the_json_schema_names_types_and_what_is_required() -> None:
     assert schema["required"] == list(ROW)
     assert schema["additionalProperties"] is False
     assert properties["distance"] == {"type": "number", "description": "From 80 to 4983 in the sample."}
-    assert properties["month"] == {"type": "integer"}
+    assert properties["month"] == {"type": "integer", "minimum": -128, "maximum": 127}
     assert properties["night"] == {"type": "boolean"}
     assert properties["delay"] == {"type": ["number", "null"]}
     assert properties["at"] == {"type": ["string", "null"], "format": "date-time"}

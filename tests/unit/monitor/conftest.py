@@ -90,6 +90,10 @@ def batch() -> Callable[..., Batch]:
             prediction=tuple(json.dumps("yes" if score > 0.5 else "no") for score in scores),
             probabilities=tuple(json.dumps([1 - score, score]) for score in scores),
             error=(error,) * count,
+            role=("",) * count,
+            caller=(None,) * count,
+            shadow_of=(None,) * count,
+            warnings=(None,) * count,
         )
 
     return log

@@ -128,6 +128,18 @@ def test_a_column_that_falls_silent_is_found_and_drifts(reference: Reference, dr
     assert "age drifted by 1.00" in " ".join(sentences(made, "drift"))
 
 
+def test_a_redacted_column_is_said_to_be_redacted_and_does_not_drift(
+    reference: Reference, draw: Draw, batch: Log
+) -> None:
+    made = report(reference, batch([{**row, "city": None, "mlnb:redacted": ["city"]} for row in draw(500, 4)]))
+    assert sentences(made, "redacted") == [
+        "city is redacted in the log in every prediction, so it is not compared there."
+    ]
+    assert sentences(made, "missing") == []
+    assert made.drifted == ()
+    json.dumps(made.to_json(), allow_nan=False)
+
+
 def test_unseen_categories_ranges_types_and_errors_are_found(reference: Reference, draw: Draw, batch: Log) -> None:
     rows = draw(100, 2, cities="AABCXXYZ")
     rows[0] = {**rows[0], "price": "much"}

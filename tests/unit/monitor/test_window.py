@@ -123,3 +123,26 @@ def test_latency_percentiles_are_within_eight_per_cent(
 def test_a_broken_text_spoils_only_itself() -> None:
     assert parse_texts(["1", "{", None, '{"a": NaN}']) == [1, None, None, {"a": pytest.approx(math.nan, nan_ok=True)}]
     assert parse_texts([]) == []
+
+
+def test_rows_whose_inputs_were_not_logged_count_everywhere_but_in_the_columns(
+    reference: Reference, draw: Callable[..., Rows], batch: Callable[..., Batch]
+) -> None:
+    whole = batch(draw(100, 4))
+    values = {name: getattr(whole, name) for name in Batch.__dataclass_fields__}
+    inputs = tuple(text if place % 2 else None for place, text in enumerate(whole.inputs))
+    window = merged(count(reference, Batch(**{**values, "inputs": inputs}), DAY, NO_RANKS, version=7))
+    assert (window.rows, window.prediction.rows) == (100, 100)
+    assert [(tally.rows, tally.missing) for tally in window.features] == [(50, 0)] * 3
+
+
+def test_a_redacted_column_is_counted_as_redacted_and_not_as_missing(
+    reference: Reference, draw: Callable[..., Rows], batch: Callable[..., Batch]
+) -> None:
+    hidden = [{**row, "city": None, "mlnb:redacted": ["city"]} for row in draw(60, 5)]
+    one = merged(count(reference, batch(hidden), DAY, NO_RANKS, version=7))
+    two = merged(count(reference, batch([*hidden, *draw(40, 6)]), DAY, NO_RANKS, version=7))
+    at = [feature.name for feature in reference.features].index("city")
+    assert (one.features[at].rows, one.features[at].missing, one.features[at].redacted) == (0, 0, 60)
+    assert (two.features[at].rows, two.features[at].redacted) == (40, 60)
+    assert (one + two).features[at].redacted == 120

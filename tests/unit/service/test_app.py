@@ -285,15 +285,16 @@ def test_an_answer_that_cannot_be_logged_is_not_sent_and_readiness_recovers(
     async def scenario(application: Application) -> None:
         status, _ = await drive(application, "POST", "/predict", asked())
         assert status == 200
-        log = application._log
-        assert log is not None
-        log._connection.execute("PRAGMA query_only = ON")  # SQLite's own way to refuse every write
+        assert application._answering.log is not None
+        database = application._answering.log._database
+        assert database is not None
+        database._connection.execute("PRAGMA query_only = ON")  # SQLite's own way to refuse every write
         status, body = await drive(application, "POST", "/predict", asked())
         assert status == 503
         assert "cannot be written" in body["error"]["problem"]
         status, body = await drive(application, "GET", "/readyz", [])
         assert (status, body["ready"]) == (503, False)
-        log._connection.execute("PRAGMA query_only = OFF")
+        database._connection.execute("PRAGMA query_only = OFF")
         status, body = await drive(application, "GET", "/readyz", [])
         assert (status, body["log"]) == (200, "ok")
 

@@ -58,15 +58,15 @@ def test_the_image_answers_from_a_read_only_root_as_nobody_in_particular(
     url = f"http://127.0.0.1:{port}"
     with image.started(volume, environ, ["serve"]) as process:
         _await(url, process)
-        [inside] = [one for one in psutil.Process(process.pid).children(recursive=True) if "python" in one.exe()]
-        assert inside.uids().effective == 10001
+        inside, worker = _inside(process)
+        assert inside.uids().effective == worker.uids().effective == 10001
         assert _root_options(inside.pid).startswith("ro")
         assert replay(url, packages[1], 1e-4).passed
         with Client(url) as client:
             assert client.get("/ping").status == 200
             row = read_sample(packages[1])[0]
             answered = client.post("/invocations", encode({"rows": [row]}))
-            assert (answered.status, answered.body["version"]) == (200, "delays/1")
+            assert (answered.status, list(answered.body)) == (200, ["predictions"])  # SageMaker's form, not ours
         health = image.config["Healthcheck"]
         assert isinstance(health, dict)
         assert image.run(health["Test"][1:], volume, environ).returncode == 0
@@ -75,6 +75,14 @@ def test_the_image_answers_from_a_read_only_root_as_nobody_in_particular(
     assert image.run(health["Test"][1:], volume, environ).returncode == 1
     logged = [status for batch in read_predictions(volume / "predictions") for status in batch.status]
     assert logged == [200] * 61
+
+
+def _inside(process: subprocess.Popen[str]) -> tuple[psutil.Process, psutil.Process]:
+    """Return the first process of the container, the supervisor, and its worker."""
+    found = [one for one in psutil.Process(process.pid).children(recursive=True) if "python" in one.exe()]
+    [worker] = [one for one in found if "--worker" in one.cmdline()]
+    [supervisor] = [one for one in found if one != worker]
+    return supervisor, worker
 
 
 def _await(url: str, process: subprocess.Popen[str]) -> None:

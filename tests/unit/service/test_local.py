@@ -69,10 +69,13 @@ def test_the_copy_of_mlnb_that_the_bento_carries_answers_and_nothing_heavy_is_lo
     started = target.start("delays", marked_bento)
     with Client(started.url) as client:
         assert "carried copy" in str(client.get("/nothing").body)
-    process = psutil.Process(started.pid)
-    assert process.cwd() == str(marked_bento / "src")
-    opened = [mapped.path for mapped in process.memory_maps()]
-    assert [path for path in opened if "/site-packages/onnxruntime/" in path]
+    supervisor = psutil.Process(started.pid)
+    [worker] = supervisor.children()
+    assert worker.cwd() == supervisor.cwd() == str(marked_bento / "src")
+    opened = [mapped.path for mapped in worker.memory_maps()]
+    for loaded in ("onnxruntime", "uvloop", "httptools"):
+        assert [path for path in opened if f"/site-packages/{loaded}/" in path]
+    assert not [mapped.path for mapped in supervisor.memory_maps() if "/site-packages/" in mapped.path]
     for absent in ("sklearn", "pandas", "scipy", "matplotlib", "sqlalchemy"):
         assert not [path for path in opened if f"/site-packages/{absent}/" in path]
     target.stop("delays")
@@ -262,7 +265,7 @@ def test_a_process_that_dies_while_starting_tells_its_own_error(
     assert "was changed" in target.logs("delays")
 
 
-def test_another_bento_restarts_the_service_only_where_its_code_differs(
+def test_another_bento_replaces_the_workers_only_where_its_code_differs(
     target: LocalTarget, bento: Bento, marked_bento: Path, packages: dict[int, Path], tmp_path: Path
 ) -> None:
     target.route("delays", packages, {"production": 2})
@@ -270,9 +273,11 @@ def test_another_bento_restarts_the_service_only_where_its_code_differs(
     shutil.copytree(bento.path, tmp_path / "same code")
     same = target.start("delays", tmp_path / "same code")
     assert (same.pid, same.bento) == (first.pid, str(tmp_path / "same code"))
+    old = psutil.Process(first.pid).children()
     other = target.start("delays", marked_bento)
-    assert other.pid != first.pid
+    assert (other.pid, other.bento) == (first.pid, str(marked_bento))
     assert (other.port, other.aliases) == (first.port, {"production": "delays/2"})
+    psutil.wait_procs(old)
     with Client(other.url) as client:
         assert "carried copy" in str(client.get("/nothing").body)
 
@@ -405,3 +410,17 @@ def test_a_process_that_nobody_waits_for_counts_as_gone() -> None:
         terminate(ProcessMark(child.pid, child.create_time()))
         assert child.status() == psutil.STATUS_ZOMBIE
         parent.kill()
+
+
+def test_a_service_of_an_older_mlnb_is_started_where_it_was(target: LocalTarget, bento: Bento) -> None:
+    first = target.start("delays", bento.path)
+    target.stop("delays")
+    folder = Path(first.log).parent
+    started, configured = (json.loads((folder / name).read_bytes()) for name in ("deployment.json", "service.json"))
+    known = {key: value for key, value in started.items() if key not in ("workers", "certificate")}
+    (folder / "deployment.json").write_text(json.dumps(known | {"format": 1}))
+    (folder / "service.json").write_text(json.dumps({"format": 1, "settings": configured["settings"]}))
+    assert [one.state for one in target.list()] == ["stopped"]
+    again = target.start("delays")
+    assert (again.port, again.aliases, again.workers) == (first.port, first.aliases, first.workers)
+    assert json.loads((folder / "deployment.json").read_bytes())["format"] == 2

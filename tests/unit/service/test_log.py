@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from mlnb.errors import NewerFormatError, StorageError
-from mlnb.service.log import SCHEMA, Ids, PredictionLog, Record, moment, nanoseconds
+from mlnb.service.log import Ids, PredictionLog, Record, moment, nanoseconds
 from mlnb.service.log_reader import Batch, read_labels, read_predictions
+from mlnb.service.log_tables import SCHEMA
 
 
 def record(name: str, *, event_at: int = 0, version: int = 1, status: int = 200) -> Record:
@@ -132,6 +133,40 @@ def test_a_log_of_a_newer_schema_is_refused_by_writer_and_reader(tmp_path: Path)
         list(read_predictions(tmp_path))
 
 
+_SCHEMA_1 = """
+CREATE TABLE predictions (
+    id TEXT PRIMARY KEY, request_id TEXT NOT NULL, event_at INTEGER NOT NULL, logged_at INTEGER NOT NULL,
+    model TEXT NOT NULL, version INTEGER NOT NULL, alias TEXT NOT NULL, status INTEGER NOT NULL,
+    latency_ms REAL NOT NULL, inputs TEXT, prediction TEXT, probabilities TEXT, error TEXT
+);
+CREATE INDEX predictions_event_at ON predictions (event_at);
+CREATE TABLE labels (id TEXT PRIMARY KEY, value TEXT NOT NULL, labelled_at INTEGER NOT NULL);
+INSERT INTO predictions VALUES ('old', 'r', 1, 2, 'delays', 3, 'staging', 200, 0.5, '{"a":1}', '1', '[0,1]', NULL);
+INSERT INTO labels VALUES ('old', '1', 5);
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_log_of_schema_1_is_read_as_it_is_and_migrated_when_it_is_written(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "worker-0.db")
+    connection.executescript(_SCHEMA_1)
+    connection.close()
+    (before,) = read_predictions(tmp_path)
+    write(tmp_path, [record("new", event_at=2)._replace(role="canary", caller="c0ffee", warnings='["far"]')])
+    (after,) = read_predictions(tmp_path)
+    assert (before.id, before.role, before.caller, before.inputs) == (("old",), ("",), (None,), ('{"a":1}',))
+    assert (after.id, after.role, after.caller) == (("old", "new"), ("", "canary"), (None, "c0ffee"))
+    assert after.warnings == (None, '["far"]')
+    assert read_labels(tmp_path) == {"old": 1}
+
+
+def test_shadow_answers_are_read_only_where_they_are_asked_for(tmp_path: Path) -> None:
+    write(tmp_path, [record("a"), record("b")._replace(role="shadow", shadow_of="a")])
+    assert logged(tmp_path) == ["a"]
+    (both,) = read_predictions(tmp_path, shadow=True)
+    assert (both.id, both.shadow_of) == (("a", "b"), (None, "a"))
+
+
 def test_a_commit_that_fails_fails_its_request_and_the_next_one_goes_on(tmp_path: Path) -> None:
     async def scenario() -> None:
         log = PredictionLog(tmp_path)
@@ -147,25 +182,25 @@ def test_a_commit_that_fails_fails_its_request_and_the_next_one_goes_on(tmp_path
     assert logged(tmp_path) == ["a"]  # the failed group left nothing
 
 
+def test_one_row_that_cannot_be_logged_fails_its_own_request_only(tmp_path: Path) -> None:
+    async def scenario() -> list[object]:
+        log = PredictionLog(tmp_path)
+        await log.append([record("a")])
+        appended = [log.append([record(name)]) for name in ("b", "a", "c")]  # committed together
+        found = await asyncio.gather(*appended, return_exceptions=True)
+        log.close()
+        return list(found)
+
+    first, second, third = asyncio.run(scenario())
+    assert (first, third) == (None, None)
+    assert isinstance(second, StorageError)
+    assert logged(tmp_path) == ["a", "b", "c"]
+
+
 def test_a_folder_that_is_a_file_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be written"):
         PredictionLog(tmp_path / "file")
-
-
-def test_a_full_disk_fails_the_request_and_tells_why(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        log = PredictionLog(tmp_path)
-        await log.append([record("a")])
-        log._connection.execute("PRAGMA max_page_count = 1")  # SQLite's own way to run out of room
-        with pytest.raises(StorageError, match="full"):
-            await log.append([record(f"{at}" * 50) for at in range(100)])
-        log._connection.execute("PRAGMA max_page_count = 1000000")
-        await log.append([record("b")])
-        log.close()
-
-    asyncio.run(scenario())
-    assert logged(tmp_path) == ["a", "b"]
 
 
 _WRITER = """

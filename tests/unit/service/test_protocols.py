@@ -53,6 +53,8 @@ def test_timestamps_become_nanoseconds_whatever_their_zone() -> None:
         (b'{"rows": [{}], "timestamps": []}', 400, "list of 1 times"),
         (b'{"rows": [{}], "timestamps": ["2013-04-01T05:15:00"]}', 422, "timestamp 0"),
         (b'{"rows": [{}], "timestamps": [5]}', 422, "timestamp 0 is 5"),
+        (b'{"rows": [{}], "timestamps": ["2263-01-01T00:00:00Z"]}', 422, "timestamp 0"),
+        (b'{"rows": [{}], "timestamps": ["0001-01-01T00:00:00+14:00"]}', 422, "timestamp 0"),
     ],
 )
 def test_a_malformed_body_is_refused_with_what_is_wrong(body: bytes, status: int, told: str) -> None:
@@ -100,7 +102,12 @@ def test_an_alias_is_read_from_the_path() -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/predict", 405), ("POST", "/healthz", 405), ("GET", "/", 404), ("POST", "/aliases/a/b/predict", 404)],
+    [
+        ("GET", "/predict", 405),
+        ("POST", "/healthz", 405),
+        ("GET", "/predictions", 404),
+        ("POST", "/aliases/a/b/predict", 404),
+    ],
 )
 def test_an_unknown_path_or_method_is_refused(method: str, path: str, status: int) -> None:
     with pytest.raises(RequestError) as refused:

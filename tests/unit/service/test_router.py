@@ -125,7 +125,7 @@ def test_a_malformed_routing_is_refused(tmp_path: Path, content: str) -> None:
 
 
 def test_a_routing_of_a_newer_format_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "aliases.json").write_text('{"format": 2}')
+    (tmp_path / "aliases.json").write_text('{"format": 3}')
     with pytest.raises(NewerFormatError):
         load_routing(tmp_path, NOTHING)
 

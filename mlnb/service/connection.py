@@ -1,0 +1,318 @@
+"""One TCP connection becomes requests, within limits: how long its parts may take, how large a head is, how many.
+
+Carried into the service: uvicorn and httptools. `server_options` plugs it into `uvicorn.Config`; a host with a server
+of its own (``bentoml serve``) has that server's limits, and `mlnb.service.admission` from within the application.
+
+- **Slow callers.** One sweep a second looks at every connection, so a request pays for no timer: a head that is not
+  whole after ``header_s``, a body after ``body_s`` more, an answer that is not taken within ``send_s`` ends the
+  connection (408 where nothing was answered yet). Between requests ``idle_s`` is uvicorn's own timer.
+- **Heads.** More than ``max_header_bytes`` or 100 fields are refused with 431; what contradicts itself about its length
+  (RFC 9112, section 6.1) or is no HTTP with 400, and the connection is closed, so nothing can be smuggled behind it.
+- **Overload.** A POST beyond the worker's limit is refused from its head alone, without a task, with bytes that lie
+  ready; health, readiness, metrics and every other GET are always answered. Refusing costs CPU as well, so at many
+  times the load it would eat the worker: it may have `_SHARE` of the CPU time. The refusals beyond that wait, for
+  `_LONGEST_S` at the most, and their connections are not read meanwhile, so what a caller has to send next stays in the
+  kernel and costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from functools import partial
+from time import perf_counter, process_time
+from typing import Any, Protocol
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from mlnb.errors import RequestError
+from mlnb.service.admission import ARRIVED, RETRY_AFTER_S, Admission, overload
+from mlnb.service.configuration import Configuration
+from mlnb.service.log import Ids
+from mlnb.service.protocols import encode_refusal, request_id_of
+
+_SWEEP_S = 1.0
+_HEADER_FIELDS = 100
+_REFUSAL_S = 6e-5  # of CPU time, its reading included
+_SHARE = 0.04
+_LEAST_A_SECOND = 100
+_BURST = 32
+_PACE_S = 0.01
+_LOOKERS = 64  # connections beyond the limit that may ask for health and metrics
+_LONGEST_S = 2.0
+_PLAIN = (b"/v1/", b"/v2/")
+_LATE = RequestError("The request did not arrive in time.", "Send it again, whole.", status=408)
+_MANY = RequestError("Too many connections are open.", "Use fewer, kept alive, or another replica.", status=503)
+_LARGE = RequestError("The request's head is too large.", "Send fewer or shorter headers.", status=431)
+_BROKEN = RequestError("That is not HTTP/1.1, or it contradicts itself.", "Correct the request.", status=400)
+
+
+class Served(Protocol):
+    """What `server_options` must know of an application."""
+
+    @property
+    def admission(self) -> Admission:
+        """How many requests it takes on."""
+
+    @property
+    def configuration(self) -> Configuration:
+        """What was set."""
+
+
+def server_options(application: Served) -> dict[str, object]:
+    """Return keywords for `uvicorn.Config` that put the limits of an application in front of it."""
+    guard = _Guard(application.admission, application.configuration)
+    options: dict[str, object] = {
+        "http": partial(GuardedProtocol, guard),
+        "timeout_keep_alive": application.configuration.idle_s,
+        "proxy_headers": False,
+        "log_level": "error",  # callers that speak no HTTP are counted; a line for each would fill the disk
+    }
+    if application.configuration.tls_cert:
+        from mlnb.service.tls import certificate_of, context_factory
+
+        options["ssl_context_factory"] = context_factory(certificate_of(application.configuration))
+    return options
+
+
+class _Guard:
+    """What the connections of one process share: the limits, the sweep, and the refusals that wait to be sent."""
+
+    def __init__(self, admission: Admission, configuration: Configuration) -> None:
+        self.admission = admission
+        self.limits = configuration
+        self.ids = Ids()
+        self.bodies = {plain: encode_refusal(overload(), plain=plain) for plain in (False, True)}
+        self._connections: set[GuardedProtocol] = set()
+        self._held: deque[tuple[float, GuardedProtocol]] = deque()
+        self._credit = float(_BURST)
+        self._credited, self._spent = perf_counter(), process_time()
+        self._sweeping = False
+        self._pacing = False
+
+    def add(self, connection: GuardedProtocol) -> bool:
+        """Take a connection in; False where there are too many, even of those that may only look."""
+        if len(self._connections) >= self.limits.max_connections + _LOOKERS:
+            return False
+        connection.only_looks = len(self._connections) >= self.limits.max_connections
+        self._connections.add(connection)
+        if not self._sweeping:
+            self._sweeping = True
+            connection.loop.call_later(self._pause(), self._sweep, connection.loop)
+        return True
+
+    def remove(self, connection: GuardedProtocol) -> None:
+        """Forget a connection."""
+        self._connections.discard(connection)
+
+    def send_refusal(self, connection: GuardedProtocol) -> None:
+        """Send a refusal now, or when its turn comes."""
+        now = perf_counter()
+        self._earn(now)
+        if self._credit >= 1 and not self._held:
+            self._credit -= 1
+            connection.send_refusal()
+            return
+        connection.hold()
+        self._held.append((now, connection))
+        if not self._pacing:
+            self._pacing = True
+            connection.loop.call_later(_PACE_S, self._pace, connection.loop)
+
+    def _pace(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = perf_counter()
+        self._earn(now)
+        while self._held and (self._credit >= 1 or now - self._held[0][0] > _LONGEST_S):
+            self._credit -= 1
+            self._held.popleft()[1].send_refusal()
+        self._pacing = bool(self._held)
+        if self._held:
+            loop.call_later(_PACE_S, self._pace, loop)
+
+    def _earn(self, now: float) -> None:
+        spent = process_time()
+        earned = (spent - self._spent) * _SHARE / _REFUSAL_S + (now - self._credited) * _LEAST_A_SECOND
+        self._credit = min(self._credit + earned, _BURST)
+        self._credited, self._spent = now, spent
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = perf_counter()
+        for connection in list(self._connections):
+            connection.look(now)
+        self._sweeping = bool(self._connections)
+        if self._sweeping:
+            loop.call_later(self._pause(), self._sweep, loop)
+
+    def _pause(self) -> float:
+        limits = self.limits
+        return min(_SWEEP_S, limits.header_s / 4, limits.body_s / 4, limits.send_s / 4)
+
+
+class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn's types are not followed
+    """A connection of uvicorn's that keeps to the limits."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def __init__(self, guard: _Guard, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._guard = guard
+        self._admission = guard.admission
+        self._since = 0.0  # when the part that is awaited began; 0 between requests
+        self._in_head = True  # from the end of one request to the end of the next one's head
+        self._head_bytes = 0
+        self._unsent_since = 0.0
+        self.only_looks = False
+        self._refused = False  # the present request was refused from its head; its body is dropped
+        self._held = False  # and its refusal is not sent yet
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a connection in, or refuse it."""
+        super().connection_made(transport)
+        self._since = perf_counter()
+        if not self._guard.add(self):
+            self._end(_MANY)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Forget the connection."""
+        self._guard.remove(self)
+        for cycle, _ in self.pipeline:  # whole requests that nobody will answer
+            if ARRIVED in cycle.scope:
+                self._admission.leave(cycle.scope[ARRIVED])
+        self.pipeline.clear()
+        super().connection_lost(error)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has come."""
+        if not self._since:
+            self._since = perf_counter()
+        if self._in_head:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._in_head and self._head_bytes > self._guard.limits.max_header_bytes and not self.transport.is_closing():
+            self._end(_LARGE)
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer a request, or refuse it."""
+        large = self._head_bytes > self._guard.limits.max_header_bytes and self._head_size() > (
+            self._guard.limits.max_header_bytes
+        )
+        self._head_bytes = 0
+        self._since = perf_counter()
+        if self._held or self.transport.is_closing():
+            self._refused = True  # a pipelined request behind a refusal that waits: answering it would be out of turn
+            self.transport.close()
+        elif large or len(self.headers) > _HEADER_FIELDS:
+            self._refused = True
+            self._end(_LARGE)
+        elif self.only_looks and self.parser.get_method() not in (b"GET", b"HEAD"):
+            self._refused = True
+            self._end(_MANY)
+        elif self._admission.under_way >= self._admission.limit and self._sheds():
+            self._refused = True
+            self._admission.refuse()
+            self._guard.send_refusal(self)
+        else:
+            self._refused = False
+            super().on_headers_complete()
+            if self.expect_100_continue:
+                self.cycle.on_response = self._expected_answered
+        self._in_head = False
+
+    def on_body(self, body: bytes) -> None:
+        """Keep a part of the body."""
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Count the request that has arrived whole."""
+        self._since = 0.0
+        self._in_head = True
+        if self._refused:
+            return
+        if not self.cycle.response_complete:
+            self.scope[ARRIVED] = perf_counter()
+            self._admission.enter()
+        super().on_message_complete()
+
+    def hold(self) -> None:
+        """Read nothing until the refusal is sent."""
+        self._held = True
+        self.flow.pause_reading()
+
+    def send_refusal(self) -> None:
+        """Refuse the present request; the connection goes on."""
+        if self.transport.is_closing():
+            return
+        body = self._guard.bodies[self.url.startswith(_PLAIN)]
+        made = request_id_of(self.headers) or self._guard.ids.take(1)[0]
+        keeps = self.parser.should_keep_alive()
+        self.transport.write(_answer(503, body, made, keeps=keeps, retry=True))
+        if not keeps:
+            self.transport.close()
+            return
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        if self._held:
+            self._held = False
+            self._since = perf_counter() if self._since else 0.0  # the rest of the body was not read meanwhile
+            self.flow.resume_reading()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, in our own form."""
+        self._end(_BROKEN)
+
+    def look(self, now: float) -> None:
+        """End the connection where its caller is too slow."""
+        limits = self._guard.limits
+        if self.transport.get_write_buffer_size():
+            self._unsent_since = self._unsent_since or now
+            if now - self._unsent_since > limits.send_s:
+                self.transport.abort()
+            return
+        self._unsent_since = 0.0
+        if self._since and not self._held:
+            allowed = limits.header_s if self._in_head else limits.body_s + limits.header_s
+            if now - self._since > allowed:
+                self._end(_LATE)
+
+    def _expected_answered(self) -> None:
+        """End the connection where a caller that waits for ``100 Continue`` was answered instead of told so."""
+        if self._since and not self._in_head:
+            self.transport.close()
+        self.on_response_complete()
+
+    def _head_size(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+    def _sheds(self) -> bool:
+        """Say whether the present request may be refused from its head: its answer comes next and its body is sent."""
+        waits = self.cycle is not None and not self.cycle.response_complete
+        return self.parser.get_method() == b"POST" and not waits and not self.expect_100_continue
+
+    def _end(self, error: RequestError) -> None:
+        """Say why, where nothing else is being said, and close."""
+        if self.transport.is_closing():
+            return
+        self._admission.ended[error.status] = self._admission.ended.get(error.status, 0) + 1
+        cycle = self.cycle
+        if self._in_head:  # of a request that is not answered; those before it may not be answered yet either
+            tells = cycle is None or cycle.response_complete
+        else:
+            tells = not self._refused and cycle is not None and not cycle.response_started
+        if tells:
+            made = self._guard.ids.take(1)[0]
+            self.transport.write(_answer(error.status, encode_refusal(error), made, keeps=False))
+        self.transport.close()
+
+
+def _answer(status: int, body: bytes, request_id: str, *, keeps: bool, retry: bool = False) -> bytes:
+    further = b"retry-after: %d\r\n" % RETRY_AFTER_S if retry else b""
+    if not keeps:
+        further += b"connection: close\r\n"
+    return b"%scontent-type: application/json\r\ncontent-length: %d\r\nx-request-id: %s\r\n%s\r\n%s" % (
+        STATUS_LINE[status],
+        len(body),
+        request_id.encode(),
+        further,
+        body,
+    )

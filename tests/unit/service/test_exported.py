@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import configparser
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from mlnb.service.bento import Bento
+from mlnb.service.exported import compose_file, systemd_unit
+from mlnb.service.target import Deployment
+from mlnb.settings import Settings
+
+
+def deployed(bento: Path) -> Deployment:
+    return Deployment("delays", "http://127.0.0.1:3950", "running", {}, str(bento), 1, 3950, "2026-11-23T09:00:00Z", "")
+
+
+def parsed(unit: str) -> dict[str, dict[str, list[str]]]:
+    """Return the options of each section; one that is given several times has several values."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for line in unit.splitlines():
+        if line.startswith("["):
+            section = found.setdefault(line.strip("[]"), {})
+        elif "=" in line and not line.startswith("#"):
+            key, _, value = line.partition("=")
+            section.setdefault(key, []).append(value)
+    return found
+
+
+def test_a_unit_starts_the_service_from_its_bento_and_may_write_two_folders_alone(bento: Bento, tmp_path: Path) -> None:
+    folder, predictions = tmp_path / "with space", tmp_path / "100%"
+    for path in (folder, predictions):
+        path.mkdir()
+    text = systemd_unit(deployed(bento.path), folder, predictions, Settings(service={"drain_s": 20}), user=False)
+    service = parsed(text)["Service"]
+    command = shlex.split(service["ExecStart"][0])
+    assert command == [
+        *(sys.executable, "-m", "mlnb.service.serve", "--host", "127.0.0.1", "--port", "3950"),
+    ]
+    assert service["WorkingDirectory"] == [str(bento.source)]
+    environment = dict(word.split("=", 1) for word in shlex.split(service["Environment"][0]))
+    assert environment["PYTHONPATH"] == str(bento.source)
+    assert environment["MLNB_SERVICE_STATE"] == str(folder)
+    assert shlex.split(service["ReadWritePaths"][0].replace("%%", "%")) == [str(folder), str(predictions)]
+    for key, value in {"ProtectSystem": "strict", "NoNewPrivileges": "yes", "Restart": "on-failure"}.items():
+        assert service[key] == [value]
+    assert service["CapabilityBoundingSet"] == [""]
+    assert int(service["TimeoutStopSec"][0]) > 20
+    user = parsed(systemd_unit(deployed(bento.path), folder, predictions, Settings(), user=True))
+    assert "User" not in user["Service"] and user["Install"]["WantedBy"] == ["default.target"]
+    assert configparser.ConfigParser(strict=False, interpolation=None).read_string(text) is None
+    if shutil.which("systemd-analyze"):
+        unit = tmp_path / "mlnb-delays.service"
+        unit.write_text(text)
+        checked = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
+        assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_a_compose_file_drops_every_right_and_passes_what_is_set(bento: Bento) -> None:
+    settings = Settings(service={"workers": 2, "access_log": True, "tls_cert": "/run/$x.pem"})
+    document = yaml.safe_load(compose_file(deployed(bento.path), "", settings))
+    service = document["services"]["delays"]
+    assert service["image"] == bento.tag
+    assert (Path(service["build"]["context"]) / "Dockerfile").is_file()
+    assert (service["read_only"], service["cap_drop"], service["user"]) == (True, ["ALL"], "10001:10001")
+    assert service["ports"] == ["127.0.0.1:3950:8080"]
+    assert service["environment"] == {
+        "MLNB_WORKERS": "2",
+        "MLNB_ACCESS_LOG": "true",
+        "MLNB_TLS_CERT": "/run/$$x.pem",
+    }
+    assert service["volumes"] == ["predictions:/var/lib/mlnb"] and "predictions" in document["volumes"]
+    written = next(line for line in (bento.source / "Dockerfile").read_text().splitlines() if "HEALTHCHECK" in line)
+    assert service["healthcheck"]["test"] == ["CMD", *json.loads(written.partition(" CMD ")[2])]
