@@ -27,11 +27,20 @@ BENCHES = (
     "crash",
     "service",
     "log",
+    "log_find",
+    "log_modes",
+    "log_soak",
+    "kills",
+    "swap",
+    "sequential",
+    "overload",
     "environment",
     "monitor",
     "batch",
     "package",
     "fuzz_package",
+    "clients",
+    "fuzz_service",
 )
 
 

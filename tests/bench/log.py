@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from mlnb.service.log_reader import read_predictions
 from tests.bench.load import drive
 from tests.bench.peer import Peer
 from tests.bench.place import Place
@@ -82,8 +83,9 @@ def _soak_ours(place: Place) -> tuple[_Soak, bool]:
     for path in sorted(deployed.log.glob("*.db")):
         with closing(sqlite3.connect(path)) as connection:
             sound = sound and connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-            rows = connection.execute("SELECT id, prediction FROM predictions WHERE status = 200")
-            soak.logged.update((key, json.loads(prediction)) for key, prediction in rows)
+    for batch in read_predictions(deployed.log):
+        answers = zip(batch.id, batch.prediction, strict=True)
+        soak.logged.update((key, json.loads(prediction)) for key, prediction in answers if prediction is not None)
     deployed.start()
     return soak, sound
 

@@ -27,10 +27,12 @@ import glob, json, sqlite3, sys
 import pandas as pd
 from scipy.stats import chi2_contingency, ks_2samp
 reference = pd.read_csv(sys.argv[1])
-logged = pd.concat(
-    pd.read_sql_query("SELECT inputs FROM predictions WHERE status = 200", sqlite3.connect(path))
-    for path in glob.glob(sys.argv[2] + "/*.db")
-)
+logged = pd.concat([
+    *(pd.read_sql_query("SELECT inputs FROM predictions WHERE status = 200", sqlite3.connect(path))
+      for path in glob.glob(sys.argv[2] + "/*.db")),
+    *(pd.read_parquet(path, columns=["inputs"], filters=[("status", "==", 200)])
+      for path in glob.glob(sys.argv[2] + "/segments/predictions-*.parquet")),
+])
 current = pd.DataFrame([json.loads(text) for text in logged["inputs"]])
 found = {{name: ks_2samp(reference[name], current[name]).statistic for name in {NUMBERS}}}
 for name in {WORDS}:
