@@ -173,13 +173,16 @@ def test_a_commit_that_fails_fails_its_request_and_the_next_one_goes_on(tmp_path
         await log.append([record("a")])
         with pytest.raises(StorageError, match="UNIQUE"):
             await log.append([record("b"), record("a")])
-        assert "UNIQUE" in log.problem
-        await log.probe()
-        assert log.problem == ""
+        with pytest.raises(StorageError, match="too large to convert"):
+            await log.append([record("c")._replace(event_at=2**63)])
+        with pytest.raises(StorageError, match="surrogates not allowed"):
+            await log.append([record("d")._replace(inputs="\ud800")])
+        assert log.problem == ""  # the rows were wrong, the log is not
+        await log.append([record("e")])
         log.close()
 
     asyncio.run(scenario())
-    assert logged(tmp_path) == ["a"]  # the failed group left nothing
+    assert logged(tmp_path) == ["a", "e"]  # a failed group left nothing
 
 
 def test_one_row_that_cannot_be_logged_fails_its_own_request_only(tmp_path: Path) -> None:
