@@ -1,16 +1,16 @@
 """What an estimator or an ONNX graph gives for some rows becomes plain answers, one for each row.
 
-Carried into the service: the standard library, numpy, `mlnb.model.kinds` and `mlnb.model.signature`.
+Carried into the service: the standard library, numpy, msgspec, `mlnb.model.kinds` and `mlnb.model.signature`.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from mlnb.model.kinds import Output, Values
 from mlnb.model.signature import Signature
@@ -18,8 +18,7 @@ from mlnb.model.signature import Signature
 FORMAT = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Scores:
+class Scores(Struct, frozen=True):
     """A model's answers, one for each row, in the order of the rows, as JSON holds them.
 
     What they are depends on the task of the signature (``k`` values for each of ``Signature.outputs``):

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from mlnb.errors import RequestError, StorageError
 from mlnb.service.admission import Admission

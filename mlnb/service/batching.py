@@ -12,7 +12,9 @@ whatever comes beside a request, sets ``batching = false``.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from msgspec import Struct
 
 from mlnb.model.answers import Scores
 from mlnb.service.predict import Scored, score
@@ -22,8 +24,7 @@ from mlnb.service.router import LoadedVersion
 MOST_ROWS = 256
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Waiting(Struct, frozen=True):
     version: LoadedVersion
     rows: list[Row]
     scored: asyncio.Future[Scored]
@@ -50,13 +51,12 @@ class Batcher:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Scored] = loop.create_future()
         if not self._waiting:
-            loop.call_soon(self._flush)
+            loop.call_soon(self._flush, loop)
         self._waiting.append(_Waiting(version, rows, future))
         return future
 
-    def _flush(self) -> None:
+    def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
         waiting, self._waiting = self._waiting, []
-        loop = asyncio.get_running_loop()
         while waiting:
             first = waiting[0].version
             batch, others, count = list[_Waiting](), list[_Waiting](), 0

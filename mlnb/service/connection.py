@@ -29,6 +29,7 @@ from mlnb.errors import RequestError
 from mlnb.service.admission import ARRIVED, RETRY_AFTER_S, Admission, overload
 from mlnb.service.configuration import Configuration
 from mlnb.service.log import Ids
+from mlnb.service.one_write import OneWrite
 from mlnb.service.protocols import encode_refusal, request_id_of
 
 _SWEEP_S = 1.0
@@ -165,9 +166,10 @@ class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn's typ
         self._refused = False  # the present request was refused from its head; its body is dropped
         self._held = False  # and its refusal is not sent yet
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:
         """Take a connection in, or refuse it."""
         super().connection_made(transport)
+        self.transport: OneWrite = OneWrite(transport)
         self._since = perf_counter()
         if not self._guard.add(self):
             self._end(_MANY)
@@ -233,6 +235,11 @@ class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn's typ
             self.scope[ARRIVED] = perf_counter()
             self._admission.enter()
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Send what is left of an answer, and go on with the next request."""
+        self.transport.flush()
+        super().on_response_complete()
 
     def hold(self) -> None:
         """Read nothing until the refusal is sent."""

@@ -21,8 +21,9 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from mlnb.errors import RequestError
 from mlnb.model.answers import Scores
@@ -53,8 +54,7 @@ _JSONS = ("", JSON.decode(), "application/x-www-form-urlencoded", "text/plain", 
 _SPLIT = frozenset({"columns", "data", "index"})
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Struct, frozen=True):
     """An answer's body, its media type and further headers."""
 
     body: bytes

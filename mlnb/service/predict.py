@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from time import perf_counter, time_ns
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mlnb.errors import ModelError, RequestError, SignatureError
 from mlnb.model.answers import Scores
@@ -20,8 +22,7 @@ from mlnb.service.unusual import Warned, by_row, told, told_in_header
 _OWN = OwnForm()
 
 
-@dataclass(frozen=True, slots=True)
-class Predicted:
+class Predicted(Struct, frozen=True):
     """An answer that may be sent once `records` are committed.
 
     Attributes
@@ -71,8 +72,7 @@ def form_of(route: Route, headers: Sequence[tuple[bytes, bytes]]) -> Form:
     return Tensors(int(text) if text else None, route.model)
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """Rows that were read, and the version that answers them.
 
     Attributes
@@ -90,8 +90,7 @@ class Asked:
     version: LoadedVersion
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
+class Scored(Struct, frozen=True):
     """Answers, and what is unlike what the version has seen; its rows are counted from the first."""
 
     scores: Scores

@@ -42,8 +42,7 @@ _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class PredictRequest:
+class PredictRequest(msgspec.Struct, frozen=True):
     """Rows to answer.
 
     Attributes

@@ -1,13 +1,14 @@
 """What a request comes to, an answer or a refusal, becomes what is sent; a failure of the service is told in its log.
 
-Carried into the service: the standard library.
+Carried into the service: the standard library and msgspec.
 """
 
 from __future__ import annotations
 
 import logging
 import traceback
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from mlnb.errors import RequestError
 from mlnb.service.forms import JSON, Headers
@@ -17,8 +18,7 @@ _LOGGER = logging.getLogger("mlnb.service")
 _USERS, _OURS = "hooks.py", "mlnb/model/hooks.py"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What is sent; `version` and `rows` are counted in the metrics."""
 
     status: int
