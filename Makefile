@@ -9,7 +9,7 @@ export UV_LINK_MODE ?= hardlink
 ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
-FRONT := $(shell find labextension/src labextension/style labextension/schema -type f) $(wildcard labextension/*.json) labextension/yarn.lock
+FRONT := $(shell find labextension/src labextension/style labextension/schema -type f) $(wildcard labextension/*.json labextension/*.mts) labextension/yarn.lock
 BUNDLE := mlnb/labextension/static/style.js
 
 .PHONY: help demo lab test lint pytest bench build clean

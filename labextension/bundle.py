@@ -19,8 +19,9 @@ SOURCE = Path(__file__).resolve().parent
 ROOT = SOURCE.parent
 BUNDLE = ROOT / "mlnb" / "labextension"
 PROOF = BUNDLE / "static" / "style.js"  # written last by the builder
+WIDGET = BUNDLE / "static" / "promotion.js"  # written by vite after that
 NODE_MAJOR = 20
-INPUTS = ("src", "style", "schema", "package.json", "tsconfig.json", "yarn.lock")
+INPUTS = ("src", "style", "schema", "package.json", "tsconfig.json", "vite.config.mts", "yarn.lock")
 
 
 def build(target_name: str = "", version: str = "", **_: object) -> None:
@@ -33,7 +34,7 @@ def build(target_name: str = "", version: str = "", **_: object) -> None:
 
 def is_stale() -> bool:
     """Say whether a source of the bundle is newer than the bundle, or the bundle is missing."""
-    if not PROOF.exists():
+    if not (PROOF.exists() and WIDGET.exists()):
         return True
     built = PROOF.stat().st_mtime
     return any(file.stat().st_mtime > built for file in _inputs())
@@ -45,8 +46,9 @@ def make_bundle() -> None:
     shutil.rmtree(BUNDLE, ignore_errors=True)
     shutil.rmtree(SOURCE / "lib", ignore_errors=True)
     _jlpm(["run", "build"])
-    if not PROOF.exists():
-        raise SystemExit(f"The builder ended without {PROOF}. Read what it printed above.")
+    for made in (PROOF, WIDGET):
+        if not made.exists():
+            raise SystemExit(f"The builder ended without {made}. Read what it printed above.")
 
 
 def check() -> None:

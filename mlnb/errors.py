@@ -26,11 +26,14 @@ The tree::
     │   ├── SignatureError     faults: rows do not fit the signature
     │   └── ParityError        exporter: no exporter reproduces the estimator
     ├── RegistryError          model, version, alias
+    │   └── OvertakenError     another version holds the alias than the one the gates have looked at
     ├── ServiceError           service: a service cannot be built, started or reached
     │   ├── PortError          port
     │   └── RequestError       status, faults: the service refuses a request
     ├── MonitorError           model
+    ├── PlatformError          platform, status: another tool's server cannot be reached, or refuses
     └── GateError              exit_code 3; verdicts
+        └── PolicyError        actor, alias: who asks may not do that
 """
 
 from __future__ import annotations
@@ -262,6 +265,10 @@ class RegistryError(MlnbError):
         self.alias = alias
 
 
+class OvertakenError(RegistryError):
+    """The alias was moved while the gates were judged: another version holds it than the one they looked at."""
+
+
 class ServiceError(MlnbError):
     """A service cannot be built, started or reached."""
 
@@ -312,6 +319,15 @@ class MonitorError(MlnbError):
         self.model = model
 
 
+class PlatformError(MlnbError):
+    """Another tool's server cannot be reached or refuses; `status` is that of HTTP, 0 where there was no answer."""
+
+    def __init__(self, problem: str, remedy: str, *, platform: str, status: int = 0) -> None:
+        super().__init__(problem, remedy)
+        self.platform = platform
+        self.status = status
+
+
 class GateError(MlnbError):
     """A gate failed; `verdicts` are the sentences that say by how much."""
 
@@ -320,3 +336,12 @@ class GateError(MlnbError):
     def __init__(self, problem: str, remedy: str, *, verdicts: Sequence[str] = ()) -> None:
         super().__init__(problem, remedy)
         self.verdicts = tuple(verdicts)
+
+
+class PolicyError(GateError):
+    """The project's policy does not let this actor do that; force does not help."""
+
+    def __init__(self, problem: str, remedy: str, *, actor: str, alias: str) -> None:
+        super().__init__(problem, remedy, verdicts=(problem,))
+        self.actor = actor
+        self.alias = alias

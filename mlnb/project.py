@@ -5,116 +5,48 @@ Making one costs nothing; each part is made, and its libraries are loaded, when 
 
 from __future__ import annotations
 
-import getpass
-import os
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from mlnb import plugins
 from mlnb.errors import UsageError
+from mlnb.parts import Parts, silent
 from mlnb.run.options import DEFAULTS, RunOptions
-from mlnb.settings import Settings, read_settings
-from mlnb.store.folder import StateFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mlnb.batch.table import Batch, Scored
     from mlnb.monitor.report import Report
+    from mlnb.pending import Pending
     from mlnb.pipeline.graph import Pipeline
-    from mlnb.registry.audit import Audit
-    from mlnb.registry.registry import Registry
-    from mlnb.registry.version import Promotion, Version
+    from mlnb.platforms.mlflow import Mlflow
+    from mlnb.registry.verification import AuditReport
+    from mlnb.registry.version import Approval, Promotion, Version
     from mlnb.run.launch import Launch
     from mlnb.run.record import RunRecord
-    from mlnb.run.runs import Runs
-    from mlnb.service.target import Target
-    from mlnb.ship import Notify, Shipment, Yard
-    from mlnb.store.ledger import Ledger
+    from mlnb.ship import Notify, Shipment
     from mlnb.tune.asked import Wish
     from mlnb.tune.trial import TrialEvent, Tuning
 
 
-class Project:
+class Project(Parts):
     """A folder whose notebooks become pipelines, versions and services.
 
     Parameters
     ----------
     root : Path or str
         The project's folder; its state lies in ``.mlnb`` below.
+    actor : str
+        Who acts, as `mlnb.identity` writes it; by default whom this process' environment names.
     """
 
-    def __init__(self, root: Path | str) -> None:
-        self.root = Path(root).resolve()
+    @property
+    def mlflow(self) -> Mlflow:
+        """An MLflow server: versions go there, models come from there."""
+        from mlnb.platforms.mlflow import Mlflow
 
-    @classmethod
-    def find(cls, start: Path | None = None, notebook: Path | None = None) -> Project:
-        """Return the project of a notebook or folder.
-
-        That is the nearest folder above with ``.mlnb`` or a pyproject.toml that has ``[tool.mlnb]``; else the
-        notebook's own folder.
-
-        Parameters
-        ----------
-        start : Path
-            Where to begin, where no notebook is given; the working directory if nothing is.
-        notebook : Path
-            A notebook of the project.
-
-        Raises
-        ------
-        UsageError
-            If no notebook is given and there is no project at or above `start`.
-        """
-        first = notebook.resolve().parent if notebook is not None else (start or Path.cwd()).resolve()
-        for folder in (first, *first.parents):
-            if (folder / ".mlnb" / "format.json").is_file() or _is_project(folder / "pyproject.toml"):
-                return cls(folder)
-        if notebook is None:
-            raise UsageError(
-                f"There is no mlnb project at or above {first}.",
-                "Run a notebook there first (mlnb run NOTEBOOK), or name the project: --project DIR.",
-            )
-        return cls(first)
-
-    @cached_property
-    def settings(self) -> Settings:
-        """What ``[tool.mlnb]`` and ``MLNB_*`` say."""
-        return read_settings(self.root, os.environ)
-
-    @cached_property
-    def state(self) -> StateFolder:
-        """The ``.mlnb`` folder, made where it is missing."""
-        return StateFolder.open(self.root, self.settings.shared_cache)
-
-    @cached_property
-    def runs(self) -> Runs:
-        """What was run."""
-        from mlnb.run.runs import Runs
-
-        return Runs(self.state)
-
-    @cached_property
-    def models(self) -> Registry:
-        """Versions and aliases."""
-        from mlnb.registry.registry import Registry
-
-        return Registry(self._ledger, self.state.files)
-
-    @cached_property
-    def audit(self) -> Audit:
-        """Who did what."""
-        from mlnb.registry.audit import Audit
-
-        return Audit(self._ledger)
-
-    @cached_property
-    def services(self) -> Target:
-        """What answers."""
-        make = cast("Callable[[StateFolder, Settings], Target]", plugins.load("mlnb.targets", self.settings.target))
-        return make(self.state, self.settings)
+        return Mlflow(self.models, self.audit, self.state, self.settings, self.evidence, self.actor)
 
     def plan(self, notebook: Path) -> Pipeline:
         """Return the pipeline that the saved notebook makes.
@@ -196,7 +128,7 @@ class Project:
         asked = Launch(notebook, assignments, file, options)
         if not (self.root / ".mlnb").is_dir():
             refuse_early(asked)
-        return relaunch(asked, self.state, self.settings, notify or _silent)
+        return relaunch(asked, self.state, self.settings, notify or silent)
 
     def tune(
         self,
@@ -210,7 +142,7 @@ class Project:
         """Search better parameters, see `mlnb.tune.launch.tune_notebook`; other parameters as in `run`."""
         from mlnb.tune.launch import tune_notebook
 
-        return tune_notebook(notebook, wish, (assignments, file), self.state, self.settings, notify or _silent)
+        return tune_notebook(notebook, wish, (assignments, file), self.state, self.settings, notify or silent)
 
     def deploy(
         self,
@@ -256,16 +188,23 @@ class Project:
         deploys = chosen(self.plan(notebook), name)
         if force and not reason:
             raise UsageError("Deploying by force needs a reason.", "Say why, for the audit log: --reason TEXT.")
-        with builder_for(self.state) as builder:
-            told = builder.following(notify or _silent)
+        with builder_for(self.state) as builder, self.state.in_use():
+            told = builder.following(notify or silent)
             record = self.run(notebook, assignments, file, options=options, notify=told)
             check_done(record)
-            yard = self._yard(notify)
+            yard = self.yard(notify)
             why = reason if force else ""
             return tuple(ship(deploy, record, yard, builder, to=to, port=port or 0, force=why) for deploy in deploys)
 
-    def promote(self, ref: str, alias: str, *, reason: str = "", force: bool = False) -> Promotion:
-        """Move an alias to a version through the gates of its mark; the running service follows.
+    def promote(
+        self, ref: str, alias: str, *, reason: str = "", force: bool = False, held: int | None = None
+    ) -> Promotion:
+        """Move an alias to a version through the gates of its mark and of the alias; the running service follows.
+
+        Parameters
+        ----------
+        held : int
+            The version that whoever decides has seen holding the alias, 0 for none; None asks for nothing.
 
         Raises
         ------
@@ -273,29 +212,91 @@ class Project:
             If there is no such version.
         GateError
             If a gate failed.
+        OvertakenError
+            If another version than `held` holds the alias.
         """
-        from mlnb.ship import follow, judged
+        from mlnb.judging.judgement import reconsider, undisturbed
 
-        version = self.models.get(ref)
-        _, verdicts = judged(version, self.audit)
-        promotion = self.models.promote(version.ref, alias, by=who(), reason=reason, verdicts=verdicts, force=force)
-        follow(promotion.model, self._yard(None))
+        version, by = self.models.get(ref), self.actor
+        with self.effects.planned() as effects:
+            promotion = undisturbed(
+                lambda: reconsider(version, alias, by, self.bench),
+                lambda found: self.models.promote(
+                    version.ref,
+                    alias,
+                    by=by,
+                    reason=reason,
+                    verdicts=found.verdicts,
+                    force=force,
+                    held=found.held if held is None else held,
+                    effects=effects,
+                ),
+            )
+        self.effects.settle(promotion)
         return promotion
 
-    def rollback(self, model: str, alias: str, *, reason: str = "") -> Promotion:
-        """Undo the last promotion of an alias; the running service follows."""
-        from mlnb.ship import follow
-
-        promotion = self.models.rollback(model, alias, by=who(), reason=reason)
-        follow(promotion.model, self._yard(None))
+    def rollback(self, model: str, alias: str, *, reason: str = "", to: int = 0) -> Promotion:
+        """Undo the last promotion of an alias, or go back to version `to`, which held it; the service follows."""
+        with self.effects.planned() as effects:
+            promotion = self.models.rollback(model, alias, by=self.actor, reason=reason, to=to, effects=effects)
+        self.effects.settle(promotion)
         return promotion
+
+    def approve(self, ref: str, alias: str, *, reason: str = "") -> Approval:
+        """Approve, as a second person, of a version for an alias.
+
+        Raises
+        ------
+        PolicyError
+            If the policy does not let this person.
+        """
+        return self.models.approve(ref, alias, by=self.actor, reason=reason)
+
+    def pending(self, model: str, alias: str, ref: str = "") -> Pending:
+        """Return what there is to decide about an alias: candidate, champion, verdicts, approvals, history.
+
+        Parameters
+        ----------
+        ref : str
+            The candidate; by default the newest version.
+
+        Raises
+        ------
+        RegistryError
+            If there is no such model or version.
+        """
+        from mlnb.pending import look, standing_of
+        from mlnb.registry.policy import read_policy
+
+        standing = standing_of(self.models, model, alias, ref)
+        return look(self.bench, self.outbox, read_policy(self.settings.policy), self.actor, standing)
+
+    def revision(self) -> str:
+        """Return a text that is another one as soon as there is something else to decide; it costs little."""
+        from mlnb.pending import revision
+
+        return revision(self.audit, self.outbox)
 
     def evidence(self, version: Version) -> Mapping[str, float]:
         """Return everything that was measured of a version."""
-        from mlnb.ship import judged
+        from mlnb.judging.judgement import judged
 
         measured, _ = judged(version, self.audit)
         return measured or version.metrics
+
+    def verify(self, *, policy: bool = False) -> AuditReport:
+        """Check the audit log and all that it tells of, and say who could have written it anew.
+
+        Parameters
+        ----------
+        policy : bool
+            Whether moves that the present policy would have refused are faults, and not only told.
+        """
+        from mlnb.registry.exposure import reviewed
+        from mlnb.registry.policy import read_policy
+
+        rules = read_policy(self.settings.policy)
+        return reviewed(self.audit.verify(self.state.files), self.state, rules, self.audit, strict=policy)
 
     def monitor(
         self, model: str, *, alias: str = "production", span: str = "day", labels: Path | None = None
@@ -351,41 +352,11 @@ class Project:
         """Score a table of any size with a version, here or on a Dask cluster, see `mlnb.batch.table.score_table`."""
         from mlnb.batch.version import score_version
 
-        return score_version(self.models.get(ref), self.models, batch, self.state, self.settings, notify or _silent)
-
-    @cached_property
-    def _ledger(self) -> Ledger:
-        from mlnb.store.ledger import Ledger
-
-        return Ledger(self.state.ledger)
+        return score_version(self.models.get(ref), self.models, batch, self.state, self.settings, notify or silent)
 
     def _launch(self, asked: Launch, notify: Notify | None) -> RunRecord:
         from mlnb.run.launch import launch, refuse_early
 
         if not (self.root / ".mlnb").is_dir():
             refuse_early(asked)
-        return launch(asked, self.state, self.settings, notify or _silent)
-
-    def _yard(self, notify: Notify | None) -> Yard:
-        from mlnb.ship import Yard
-
-        return Yard(self.state, self.settings, self.models, self.audit, self.services, who(), notify or _silent)
-
-
-def who() -> str:
-    """Return the name of the operating system's user."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
-
-
-def _is_project(path: Path) -> bool:
-    try:
-        return path.is_file() and "[tool.mlnb" in path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError):
-        return False
-
-
-def _silent(event: object) -> None:
-    return None
+        return launch(asked, self.state, self.settings, notify or silent)

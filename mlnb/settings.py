@@ -6,6 +6,7 @@ wins.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -51,12 +52,30 @@ class Settings:
         ``on``, or ``off``: whether a live kernel says in one line which stages a cell has made stale.
     shared_cache : str
         Address of a cache that several machines share, such as ``s3://bucket/prefix``; credentials never in it.
+    ledger : str
+        Address of the ledger where it is not ``.mlnb/ledger.db``: ``postgresql://host/team``. A password has no place
+        in pyproject.toml: ``PGPASSWORD``, ``~/.pgpass``, or the whole address in ``MLNB_LEDGER``.
+    artifacts : str
+        Address where the packages of versions lie for everybody, such as ``s3://bucket/models``; what this machine has
+        of them is below ``.mlnb`` as ever. Credentials never in it.
+    encryption_key : str
+        A file outside the project, or the name of a secret, that holds the keys under which registered packages and
+        backups are encrypted; see `mlnb.store.vault`.
+    mlflow : str
+        Address of the MLflow server that versions are mirrored to; credentials never in it (`mlnb.platforms`).
+    notify_url : str
+        Web address that each move of an alias is posted to (`mlnb.service.webhook`). It may hold a token: best put into
+        the variable ``MLNB_NOTIFY_URL``.
     secrets_folder : str
         Folder of files, each named as the secret that it holds; relative to the project.
     secrets_file : str
         A dotenv file of secrets, for its owner's eyes only (0600); relative to the project.
     service : Mapping
         The table ``[tool.mlnb.service]`` as it is; `mlnb.service.configuration` knows its keys.
+    gates : Mapping
+        The table ``[tool.mlnb.gates]`` as it is: gates by alias; `mlnb.judging` reads it.
+    policy : Mapping
+        The table ``[tool.mlnb.policy]`` as it is; `mlnb.registry.policy` knows its keys.
     """
 
     executor: str = "local"
@@ -73,9 +92,21 @@ class Settings:
     environment: str = "locked"
     stale_warnings: str = "on"
     shared_cache: str = ""
+    ledger: str = ""
+    artifacts: str = ""
+    encryption_key: str = ""
+    mlflow: str = ""
+    notify_url: str = ""
     secrets_folder: str = "/run/secrets"
     secrets_file: str = ""
     service: Mapping[str, object] = field(default_factory=dict)
+    gates: Mapping[str, object] = field(default_factory=dict)
+    policy: Mapping[str, object] = field(default_factory=dict)
+
+
+_PASSWORD = re.compile(r"://[^/@]*:[^/@]+@|[?&]password=", re.IGNORECASE)
+TABLES = ("service", "gates", "policy")
+"""The settings that are tables."""
 
 
 def read_settings(folder: Path, environ: Mapping[str, str]) -> Settings:
@@ -86,9 +117,9 @@ def read_settings(folder: Path, environ: Mapping[str, str]) -> Settings:
     SettingsError
         If a key is unknown or its value is not of the key's type.
     """
-    known = {field.name: type(field.default) for field in fields(Settings) if field.name != "service"}
+    known = {field.name: type(field.default) for field in fields(Settings) if field.name not in TABLES}
     table = _table(folder / "pyproject.toml")
-    service = table.get("service", {})
+    tables = {key: table[key] for key in TABLES if isinstance(table.get(key), dict)}
     chosen: dict[str, str | int | float] = {}
     for key, value in table.items():
         if isinstance(value, dict):
@@ -99,11 +130,23 @@ def read_settings(folder: Path, environ: Mapping[str, str]) -> Settings:
             place = folder / "pyproject.toml"
             raise SettingsError(f"[tool.mlnb] in {place} has an unknown key {key!r}.", hint, key=key)
         chosen[key] = _typed(key, value, known[key])
+    if _PASSWORD.search(str(chosen.get("mlflow", ""))):
+        raise SettingsError(
+            f"The address of the MLflow server in {folder / 'pyproject.toml'} holds a password.",
+            "Take it out: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.",
+            key="mlflow",
+        )
+    if _PASSWORD.search(str(chosen.get("ledger", ""))):
+        raise SettingsError(
+            f"The address of the ledger in {folder / 'pyproject.toml'} holds a password.",
+            "Take it out: PGPASSWORD, ~/.pgpass, or the whole address in MLNB_LEDGER.",
+            key="ledger",
+        )
     for key, kind in known.items():
         variable = f"MLNB_{key.upper()}"
         if variable in environ:
             chosen[key] = _typed(variable, environ[variable], kind)
-    return Settings(service=service if isinstance(service, dict) else {}, **chosen)  # type: ignore[arg-type]  # _typed has checked each against its field
+    return Settings(**tables, **chosen)  # type: ignore[arg-type]  # _typed has checked each against its field
 
 
 def _table(path: Path) -> Mapping[str, object]:

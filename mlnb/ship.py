@@ -16,22 +16,26 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlnb.effects import Courier
 from mlnb.errors import MlnbError, RunError, StageError, UsageError
+from mlnb.judging.case import Bench
+from mlnb.judging.judgement import ACTION, Judgement, gates_of, judge_version, last_judgement
 from mlnb.model.evaluation_codec import FILE as EVALUATIONS
 from mlnb.model.evaluation_codec import write_all
 from mlnb.model.parity import Parity
 from mlnb.registry.audit import Audit
-from mlnb.registry.callers import EVIDENCE as CHANGES
 from mlnb.registry.callers import callers_of
 from mlnb.registry.card_words import renew_words
-from mlnb.registry.gates import Verdict, judge, parse_gate
+from mlnb.registry.gates import Verdict, parse_gate
 from mlnb.registry.registry import Registry
-from mlnb.registry.version import Draft, Lineage, Promotion, Version
+from mlnb.registry.trace import trace
+from mlnb.registry.version import Draft, Promotion, Version
 from mlnb.run.record import RunRecord
 from mlnb.run.values import artifact_of, evaluations, every_number, numbers
 from mlnb.service.bento import Bento, build_bento
 from mlnb.service.builder import Builder
 from mlnb.service.integration import EVIDENCE, rehearse
+from mlnb.service.needs import asked_for
 from mlnb.service.package_tests import run_package_tests
 from mlnb.service.target import Deployment, Target
 from mlnb.settings import Settings
@@ -126,7 +130,7 @@ class Yard:
 
     Attributes
     ----------
-    state, settings, registry, audit, target
+    state, settings, registry, audit, target, effects
         The project's own.
     by : str
         Who ships.
@@ -139,6 +143,7 @@ class Yard:
     registry: Registry
     audit: Audit
     target: Target
+    effects: Courier
     by: str
     notify: Notify
 
@@ -219,40 +224,26 @@ def ship(
         say(bento.tag)
     evidence, measured = _evidence(deploy.model, version, bento, record, yard)
     callers = callers_of(yard.registry, version, alias)
-    evidence |= _gated(deploy, record, yard, {CHANGES: len(callers.broken)})
-    verdicts = _judge(deploy, version, evidence, yard)
+    evidence |= _gated(deploy, alias, record, yard)
+    judgement = _judge(deploy, version, alias, evidence, yard)
     with _step(yard, version.model, "promote") as say:
-        promotion = yard.registry.promote(
-            version.ref, alias, by=yard.by, verdicts=verdicts, force=bool(force), reason=force
-        )
+        with yard.effects.planned() as effects:
+            promotion = yard.registry.promote(
+                version.ref,
+                alias,
+                by=yard.by,
+                verdicts=judgement.verdicts,
+                force=bool(force),
+                reason=force,
+                held=judgement.held,
+                effects=effects,
+            )
         say(". ".join(filter(None, [f"{version.model}@{alias} is {version.ref}", callers.sentence()])))
     with _step(yard, version.model, "serve") as say:
-        deployment, started = _serve(version.model, bento, port, yard)
+        deployment, started = _serve(promotion, bento, port, yard)
         say(deployment.url)
     changed = registered or measured or promotion.changed or started
-    return Shipment(version, bento.tag, evidence, verdicts, promotion, deployment, changed)
-
-
-def follow(model: str, yard: Yard) -> Deployment | None:
-    """Give the model's service the routing that the registry's aliases ask for; None where it was never started."""
-    aliases = yard.registry.aliases(model)
-    with tempfile.TemporaryDirectory(prefix="mlnb-route-") as folder:
-        packages = {}
-        for number in sorted(set(aliases.values())):
-            packages[number] = Path(folder) / str(number)
-            yard.registry.unpack(yard.registry.get(f"{model}/{number}"), packages[number])
-        return yard.target.route(model, packages, aliases)
-
-
-def judged(version: Version, audit: Audit) -> tuple[dict[str, float], tuple[Verdict, ...]]:
-    """Return what was measured of a version when it was last judged, and what its gates found; both empty if never."""
-    for row in reversed(audit.log(version.ref)):
-        if row.action == "judge":
-            numbers_found = {str(name): float(str(number)) for name, number in _mapping(row.detail["evidence"]).items()}
-            found = row.detail["verdicts"]
-            rows = found if isinstance(found, list) else []
-            return numbers_found, tuple(Verdict.from_json(fields) for fields in rows)
-    return {}, ()
+    return Shipment(version, bento.tag, judgement.evidence, judgement.verdicts, promotion, deployment, changed)
 
 
 def _register(deploy: Deploy, record: RunRecord, yard: Yard, builder: Builder) -> tuple[Version, bool]:
@@ -284,7 +275,8 @@ def _register(deploy: Deploy, record: RunRecord, yard: Yard, builder: Builder) -
             )
             sitter = Sitter(estimator, rows, *freeze_reference(package, rows, deploy.sample.name))
             portray(package, sitter, deploy, record, yard.state)
-            freeze_environment(package, yard.settings.environment, deploy.name)
+            further = asked_for(yard.settings.service)
+            freeze_environment(package, yard.settings.environment, deploy.name, further)
             measured = evaluations(record, yard.state.files)
             if measured:
                 write_all(package / EVALUATIONS, measured)
@@ -296,7 +288,7 @@ def _register(deploy: Deploy, record: RunRecord, yard: Yard, builder: Builder) -
             exporter=export.exporter,
             files=files,
             metrics=numbers(record, yard.state.files),
-            lineage=Lineage.of(record),
+            lineage=trace(record, deploy, yard.state),
             signature=export.signature.to_json(),
             parity={**export.parity.to_json(), "reason": export.reason, "choice": export.choice.to_json()},
             content=content,
@@ -333,16 +325,18 @@ def load_package(folder: Path) -> Scorer:
 def _package(version: Version, alias: str, yard: Yard, builder: Builder) -> Bento:
     with tempfile.TemporaryDirectory(prefix="mlnb-package-") as folder:
         package = Path(folder) / "package"
+        yard.registry.verify(version)  # its lock says what is installed
         yard.registry.unpack(version, package)
         packages, aliases = {version.number: package}, {alias: version.number}
-        return build_bento(version.model, packages, aliases, yard.state, yard.settings.environment, builder)
+        further = asked_for(yard.settings.service)
+        return build_bento(version.model, packages, aliases, yard.state, yard.settings.environment, builder, further)
 
 
 def _evidence(
     model: Input, version: Version, bento: Bento, record: RunRecord, yard: Yard
 ) -> tuple[dict[str, float], bool]:
     """Return everything that is known of a version; try its Bento where that was not done on this machine before."""
-    known, _ = judged(version, yard.audit)
+    known = last_judgement(version, yard.audit).evidence
     measured = {name: known[name] for name in known if name.startswith(EVIDENCE)}
     fresh = not measured
     if fresh:
@@ -356,32 +350,31 @@ def _evidence(
     return {**version.metrics, **numbers(record, yard.state.files), **parity, **measured}, fresh
 
 
-def _gated(deploy: Deploy, record: RunRecord, yard: Yard, more: Mapping[str, float]) -> dict[str, float]:
+def _gated(deploy: Deploy, alias: str, record: RunRecord, yard: Yard) -> dict[str, float]:
     """Return those ends of intervals and numbers of slices that a gate names: evidence is what was looked at."""
-    known = {**every_number(record, yard.state.files), **more}
-    return {name: known[name] for name in (parse_gate(text).metric for text in deploy.gates) if name in known}
+    known = every_number(record, yard.state.files)
+    texts = (*deploy.gates, *gates_of(alias, deploy.name, yard.settings))
+    return {name: known[name] for name in (parse_gate(text).metric for text in texts) if name in known}
 
 
-def _judge(deploy: Deploy, version: Version, evidence: Mapping[str, float], yard: Yard) -> tuple[Verdict, ...]:
+def _judge(deploy: Deploy, version: Version, alias: str, evidence: Mapping[str, float], yard: Yard) -> Judgement:
     with _step(yard, version.model, "gate") as say:
-        verdicts = judge([parse_gate(text) for text in deploy.gates], evidence)
-        detail = {"evidence": dict(evidence), "verdicts": [verdict.to_json() for verdict in verdicts]}
-        if judged(version, yard.audit) != (dict(evidence), verdicts):
-            yard.audit.record(yard.by, "judge", version.ref, detail)
-        passed = sum(verdict.passed for verdict in verdicts)
-        say(f"{passed} of {len(verdicts)} gates passed")
-    return verdicts
+        bench = Bench(yard.registry, yard.audit, yard.state, yard.settings)
+        found = judge_version(version, alias, deploy.gates, evidence, yard.by, bench)
+        last = last_judgement(version, yard.audit)
+        if found.text != last.text:
+            yard.audit.record(yard.by, ACTION, version.ref, found.to_json())
+        passed = sum(verdict.passed for verdict in found.verdicts)
+        say(f"{passed} of {len(found.verdicts)} gates passed")
+    return found
 
 
-def _serve(model: str, bento: Bento, port: int, yard: Yard) -> tuple[Deployment, bool]:
+def _serve(promotion: Promotion, bento: Bento, port: int, yard: Yard) -> tuple[Deployment, bool]:
+    model = promotion.model
     before = next((deployment for deployment in yard.target.list() if deployment.name == model), None)
-    follow(model, yard)
+    yard.effects.settle(promotion)
     deployment = yard.target.start(model, bento.path, port=port)
     return deployment, before is None or before.state != "running" or before.pid != deployment.pid
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, Mapping) else {}
 
 
 @contextmanager

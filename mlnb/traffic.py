@@ -1,6 +1,7 @@
 """What a person asks of a service's traffic becomes its routing and a row of the audit log.
 
-Split, canary and shadow are set here and never move an alias: the way in are `mlnb promote` and its gates. What a
+Split, canary and shadow are set here and never move an alias: the way in are `mlnb promote` and its gates. But who
+gets a share of the callers must pass as well: a split or a canary asks the same gates and the same policy. What a
 service did by itself, such as taking a canary back, is taken over into the audit log here.
 """
 
@@ -9,20 +10,22 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mlnb.errors import GateError, RegistryError, UsageError
-from mlnb.registry.audit import Audit, AuditRow
+from mlnb.errors import GateError, PolicyError, RegistryError, UsageError
+from mlnb.judging.case import Bench
+from mlnb.judging.judgement import reconsider
+from mlnb.registry.audit import AuditRow
 from mlnb.registry.gates import parse_gate
+from mlnb.registry.policy import Act, read_policy
 from mlnb.registry.reference import hint
-from mlnb.registry.registry import Registry
+from mlnb.registry.version import Version
 from mlnb.service.canary import LIVE_METRICS, Event
 from mlnb.service.live import Live
 from mlnb.service.target import Target
 from mlnb.service.traffic import COLUMN, Canary, LiveGate, Traffic, slotted
-from mlnb.ship import judged
 
 STICKY = "X-Caller-Id"
 _WAIT_S = 0.5
@@ -59,15 +62,18 @@ class Desk:
 
     Parameters
     ----------
-    registry, audit, target
-        The project's own.
+    bench : Bench
+        Where the gates of an alias, and the policy, look things up.
+    target : Target
+        What runs the services.
     by : str
         Who asks.
     """
 
-    def __init__(self, registry: Registry, audit: Audit, target: Target, by: str) -> None:
-        self._registry = registry
-        self._audit = audit
+    def __init__(self, bench: Bench, target: Target, by: str) -> None:
+        self._bench = bench
+        self._registry = bench.registry
+        self._audit = bench.audit
         self._target = target
         self._by = by
 
@@ -126,7 +132,7 @@ class Desk:
             )
         before = live.traffic.get(alias)
         _refuse_second(name, alias, before and before.canary)
-        self._check(name, alias, shares)
+        self._check(name, alias, [number for number in shares if number != base])
         kept = before or Traffic(_new_id(), "")
         header = _sticky(sticky) if sticky else kept.sticky or _sticky(STICKY)
         traffic = replace(kept, sticky=header, slots=slotted(shares, kept.slots))
@@ -136,7 +142,7 @@ class Desk:
     def shadow(self, name: str, alias: str, number: int, share: float, *, reason: str = "") -> Live:
         """Give a version the copy of a share of the requests; a share of 0 ends that."""
         live, base = self._standing(name, alias)
-        self._registry.get(f"{name}/{number}")
+        self._registry.verify(self._registry.get(f"{name}/{number}"))
         if number == base or not 0.0 <= share <= 1.0:
             what = f"{name}/{number} answers {alias} itself" if number == base else f"{share:g} is no part of one"
             raise UsageError(f"There is no such shadow: {what}.", "Name another version: --shadow 9 or --shadow 9=0.5.")
@@ -233,17 +239,33 @@ class Desk:
             raise RegistryError(f"{name} has no alias {alias!r}.", hint(alias, aliases), model=name, alias=alias)
         return live, aliases[alias]
 
-    def _check(self, name: str, alias: str, numbers: Mapping[int, float] | tuple[int, ...]) -> None:
-        """Refuse a version whose gates failed: it must not answer anybody."""
+    def _check(self, name: str, alias: str, numbers: Iterable[int]) -> None:
+        """Refuse a version that may not be promoted to the alias: it must not answer who asks for that."""
         for number in numbers:
             version = self._registry.get(f"{name}/{number}")
-            failed = [verdict.sentence for verdict in judged(version, self._audit)[1] if not verdict.passed]
+            self._registry.verify(version)
+            self._ask_policy(version, alias)
+            verdicts = reconsider(version, alias, self._by, self._bench).verdicts
+            failed = [verdict.sentence for verdict in verdicts if not verdict.passed]
             if failed:
                 raise GateError(
                     f"Gates of {version.ref} failed, so it gets no traffic of {alias}: {' '.join(failed)}",
                     f"Improve the model; or watch it without answering anybody: --shadow {number}.",
                     verdicts=failed,
                 )
+
+    def _ask_policy(self, version: Version, alias: str) -> None:
+        policy = read_policy(self._bench.settings.policy)
+        given = self._registry.approvals(version.ref, alias) if policy.rules else ()
+        by = self._by
+        act = Act("traffic", version.model, alias, version.number, by, version.created_by, approvals=given)
+        problem = policy.refusal(act)
+        if problem:
+            detail = {"kind": act.kind, "alias": alias, "problem": problem, "policy": policy.digest}
+            self._audit.record(by, "policy-refused", version.ref, detail)
+            raise PolicyError(
+                problem, "Ask somebody who may; or watch it without answering anybody: --shadow.", actor=by, alias=alias
+            )
 
     def _act(
         self, name: str, alias: str, live: Live, traffic: Traffic | None, action: str, detail: Mapping[str, object]

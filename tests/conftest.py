@@ -27,15 +27,17 @@ os.environ.update(
         "BENTOML_DO_NOT_TRACK": "True",
     }
 )
-for name in [name for name in os.environ if name.startswith(("MLNB_", "JPY_")) and name != "MLNB_TEST_SESSION"]:
+_NAMING = ("MLNB_", "JPY_", "GITHUB_ACTOR", "GITLAB_USER_LOGIN", "JUPYTERHUB_USER")
+for name in [name for name in os.environ if name.startswith(_NAMING) and name != "MLNB_TEST_SESSION"]:
     del os.environ[name]
 CI = os.environ.get("CI", "") not in {"", "0", "false"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without chromium browser tests, without buildah those of images, are skipped by name, except in CI."""
-    for marker, program in (("browser", "chromium"), ("image", "buildah")):
-        if CI or shutil.which(program):
+    """Tests of a browser, of images and of a server are skipped by name where its program is missing; never in CI."""
+    debian = ":".join(["", *map(str, Path("/usr/lib/postgresql").glob("*/bin"))])  # where no path leads
+    for marker, program in (("browser", "chromium"), ("image", "buildah"), ("postgres", "postgres")):
+        if CI or shutil.which(program, path=os.environ.get("PATH", "") + debian):
             continue
         for item in items:
             if item.get_closest_marker(marker):

@@ -3,7 +3,17 @@ import { URLExt } from "@jupyterlab/coreutils";
 import { ServerConnection } from "@jupyterlab/services";
 
 import { eventData } from "./stream";
-import type { CellText, Fault, MarksReply, RunAccepted, RunChange, RunRequest, RunSnapshot } from "./types";
+import type {
+  CellText,
+  Fault,
+  MarksReply,
+  PromotionBoard,
+  PromotionRevision,
+  RunAccepted,
+  RunChange,
+  RunRequest,
+  RunSnapshot,
+} from "./types";
 
 /** The server's refusal: a status, and the two sentences. */
 export class ApiError extends Error {
@@ -43,6 +53,21 @@ export class Api {
   /** Cancel a run; resolves when its process has gone. */
   async cancelRun(id: string): Promise<void> {
     await this.request(`runs/${id}`, "DELETE");
+  }
+
+  /** What there is to decide about an alias. */
+  promotion(path: string, question: { model: string; alias: string; ref: string }): Promise<PromotionBoard> {
+    return this.json(`promotion?${new URLSearchParams({ path, ...question })}`);
+  }
+
+  /** Another text as soon as anything about the project's promotions is another. */
+  promotionRevision(path: string): Promise<PromotionRevision> {
+    return this.json(`promotion/revision?path=${encodeURIComponent(path)}`);
+  }
+
+  /** Promote, roll back or approve. */
+  async decide(act: "promote" | "rollback" | "approve", request: { path: string }): Promise<void> {
+    await this.request(act, "POST", request);
   }
 
   /** The changes of a run after `after`, until it ends or the connection breaks. */

@@ -6,6 +6,7 @@ import { INotebookTracker, type NotebookPanel } from "@jupyterlab/notebook";
 
 import { Api, faultFrom } from "./api";
 import { addCommands } from "./commands";
+import { addPromotion } from "./promotion/renderer";
 import { RunButton } from "./run/button";
 import { notifyFailure, showCell } from "./run/failure";
 import { NotebookPipeline } from "./run/pipeline";
@@ -58,6 +59,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
     });
     addCommands(app, tracker, palette, pipelineOf);
     tracker.widgetAdded.connect((_, panel) => {
+      addPromotion(panel, api);
       void panel.context.ready.then(() => new Chips(panel, pipelineOf(panel), marks, tellOnce));
     });
   },

@@ -136,21 +136,137 @@ export interface PlanReply {
 }
 
 /**
+ * A version that may be promoted: its aliases, and in words what was measured; `created_at` is ISO 8601.
+ */
+export interface PromotionVersion {
+  ref: string;
+  aliases: string[];
+  metrics: string;
+  exporter: string;
+  created_at: string;
+  created_by: string;
+}
+
+/**
+ * A number of candidate and champion as people read it, "" where it was not measured; who is ahead, if anybody.
+ */
+export interface ComparedNumber {
+  name: string;
+  candidate: string;
+  champion: string;
+  difference: string;
+  ahead: "candidate" | "champion" | "neither" | "";
+}
+
+/**
+ * What a gate found.
+ */
+export interface GateVerdict {
+  gate: string;
+  passed: boolean;
+  sentence: string;
+}
+
+/**
+ * Who approved, when (ISO 8601) and why; `counts` is false for who registered the version.
+ */
+export interface GivenApproval {
+  by: string;
+  at: string;
+  reason: string;
+  counts: boolean;
+}
+
+/**
+ * One move of an alias; `from_ref` is "" where it pointed to nothing, `failed` are the gates that were overridden.
+ *
+ * `at` is ISO 8601.
+ */
+export interface AliasMove {
+  kind: "promote" | "rollback";
+  from_ref: string;
+  to_ref: string;
+  at: string;
+  by: string;
+  reason: string;
+  failed: string[];
+}
+
+/**
+ * ``GET promotion``: what there is to decide about an alias; `revision` is another text as soon as anything is.
+ *
+ * `champion` is the version that holds the alias, `previous` where a rollback leads, `earlier` all that have held it;
+ * each may be "". `refusal` says why `you` may not promote, `no_rollback` why not roll back, `no_approval` why not
+ * approve; `actor` is how the audit log writes `you`. `named` is false where the server does not know one person from
+ * another. `waiting` are the effects of earlier acts that are not done yet. `unjudged` says why there are no verdicts.
+ */
+export interface PromotionBoard {
+  api: number;
+  revision: string;
+  project: string;
+  model: string;
+  alias: string;
+  candidate: string;
+  champion: string;
+  previous: string;
+  earlier: string[];
+  you: string;
+  actor: string;
+  named: boolean;
+  aliases: string[];
+  versions: PromotionVersion[];
+  numbers: ComparedNumber[];
+  verdicts: GateVerdict[];
+  unjudged: string;
+  approvals: GivenApproval[];
+  approvals_needed: number;
+  refusal: string;
+  no_rollback: string;
+  no_approval: string;
+  history: AliasMove[];
+  waiting: string[];
+}
+
+/**
+ * ``GET promotion/revision``: cheap to ask for every second.
+ */
+export interface PromotionRevision {
+  revision: string;
+}
+
+/**
  * ``POST promote``: a version such as ``delays/7``, and the alias to move to it.
+ *
+ * `held` is the version that the person saw holding the alias ("" for none): if another one does by now, nothing
+ * moves. `force` overrides failed gates, and needs a reason.
  */
 export interface PromoteRequest {
   path: string;
   ref: string;
   alias: string;
   reason?: string;
+  force?: boolean;
+  held?: string;
 }
 
 /**
- * ``POST rollback``: the alias to move back to where it was.
+ * ``POST rollback``: the alias to move back, to where it was or to the version `to`; `held` as above.
  */
 export interface RollbackRequest {
   path: string;
   model: string;
+  alias: string;
+  reason?: string;
+  to?: string;
+  held?: string;
+}
+
+/**
+ * ``POST approve``: a version, and the alias that it may then be promoted to.
+ */
+export interface ApproveRequest {
+  path: string;
+  ref: string;
   alias: string;
   reason?: string;
 }

@@ -64,8 +64,8 @@ _PAGE = """
 
 def card_of(project: Project, ref: str) -> Card:
     """Return a version's card."""
+    from mlnb.judging.judgement import judged
     from mlnb.registry import card
-    from mlnb.ship import judged
 
     version, audit = project.models.get(ref), project.audit
     return card.card_of(version, judged(version, audit), project.models, project.state.files, audit)

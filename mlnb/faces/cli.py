@@ -16,10 +16,12 @@ import click
 from mlnb import __version__
 from mlnb.errors import MlnbError, StorageError, UsageError
 from mlnb.faces.annotate import annotate
-from mlnb.faces.groups import audit, models, runs, services
+from mlnb.faces.groups import audit, runs, services
+from mlnb.faces.models import models
 from mlnb.faces.plain import fault
 from mlnb.faces.predict import predict
 from mlnb.faces.tune import tune
+from mlnb.faces.upkeep import backup, gc, restore
 from mlnb.faces.verb import stopped
 from mlnb.faces.verbs import deploy, doctor, monitor, plan, promote, rollback, run, test
 from mlnb.faces.verify import verify
@@ -53,7 +55,7 @@ def root() -> None:
 
 
 _VERBS = (plan, annotate, run, test, verify, tune, deploy, promote, rollback, predict, monitor, doctor)
-for _verb in (*_VERBS, runs, models, services, audit):
+for _verb in (*_VERBS, runs, models, services, audit, gc, backup, restore):
     root.add_command(_verb)
 
 

@@ -26,9 +26,9 @@ def difference_lines(difference: RunDifference) -> Iterator[str]:
     if difference.same:
         yield "Nothing differs: parameters, code, data, environment, metrics and outputs are the same."
         return
-    yield from _changes("parameters", difference.parameters)
-    yield from _changes("data", difference.data)
-    yield from _changes("environment", difference.environment)
+    yield from changes_lines("parameters", difference.parameters)
+    yield from changes_lines("data", difference.data)
+    yield from changes_lines("environment", difference.environment)
     if difference.metrics:
         yield "metrics:"
         rows = [(f"  {one.name}", one.before, one.after, one.difference) for one in difference.metrics]
@@ -90,7 +90,8 @@ def verification_xml(verification: Verification) -> str:
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _changes(what: str, changes: Iterable[Change]) -> Iterator[str]:
+def changes_lines(what: str, changes: Iterable[Change]) -> Iterator[str]:
+    """Yield what differs of one kind, under its name."""
     for place, one in enumerate(changes):
         if not place:
             yield f"{what}:"

@@ -122,7 +122,8 @@ def _registry(folder: Path | None) -> Registry | None:
     from mlnb.project import Project
 
     project = Project(folder) if folder else Project.find()
-    return project.models if (project.root / ".mlnb" / "ledger.db").is_file() else None
+    made = bool(project.settings.ledger) or (project.root / ".mlnb" / "ledger.db").is_file()
+    return project.models if made else None
 
 
 def _runs(ctx: click.Context) -> Path | None:

@@ -35,12 +35,15 @@ def answer_image(asked: Asked, ref: str, archive: Path | None, base: str) -> int
     """Build a version's image and say where it is."""
     from mlnb.registry.reference import parse_reference
     from mlnb.service.container import image_of
+    from mlnb.service.needs import asked_for
 
     project = asked.project()
     version = project.models.get(ref)
     alias = parse_reference(ref).alias or "production"
     place = archive or Path(f"{version.model}-{version.number}.tar")
-    image = image_of(version, alias, project.models, project.state, project.settings.environment, place, base)
+    settings = project.settings
+    further = asked_for(settings.service)
+    image = image_of(version, alias, project.models, project.state, settings.environment, place, base, further)
     told = [
         f"{image.tag} is in {image.archive} ({image.size_bytes / 1e6:.0f} MB): docker load --input {image.archive}",
         f"docker run --read-only --publish 8080:8080 {image.tag}",

@@ -17,6 +17,8 @@ from mlnb.errors import MlnbError, UsageError
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
+    from mlnb.project import Project
+
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -115,9 +117,29 @@ def _project(folder: Path | None) -> Iterator[Check]:
             return
         noted = json.loads((project.state.root / "format.json").read_text("utf-8"))
         yield Check("state", True, f"{project.state.root}, format {noted['format']}, made by mlnb {noted['mlnb']}")
+        yield from _elsewhere(project)
         for one in project.services.list():
             ok = one.state != "failed"
             remedy = "" if ok else f"See mlnb services logs {one.name}, then mlnb services restart {one.name}."
             yield Check(f"service {one.name}", ok, f"{one.state} {one.url}", remedy)
     except MlnbError as error:
         yield Check("state", False, error.problem, error.remedy)
+
+
+def _elsewhere(project: Project) -> Iterator[Check]:
+    """Try the places that the settings name: the ledger's server, the depot, the key."""
+    if project.settings.ledger:
+        try:
+            yield Check("ledger", True, f"{project.ledger.name} answers")
+        except MlnbError as error:
+            yield Check("ledger", False, error.problem, error.remedy)
+    if project.settings.artifacts or project.settings.encryption_key:
+        try:
+            files = project.state.files
+            if files.depot is not None:
+                files.depot.try_out()
+                yield Check("artifacts", True, f"{files.depot.name} can be written and read")
+            if files.vault is not None:
+                yield Check("encryption", True, f"new packages are encrypted with the key {files.vault.key}")
+        except MlnbError as error:
+            yield Check("artifacts", False, error.problem, error.remedy)

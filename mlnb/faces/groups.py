@@ -1,4 +1,4 @@
-"""The four groups of things to look at: runs, models, services, audit."""
+"""Three groups of things to look at: runs, services, audit; the fourth, models, is `mlnb.faces.models`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
+from mlnb.faces.auditing import effects, export, verify
 from mlnb.faces.complete import model_names, notebooks, refs, run_ids, run_stages
 from mlnb.faces.predictions import Wanted, answer_predictions, answer_rolled, prediction_options
 from mlnb.faces.tokens import tokens
 from mlnb.faces.traffic import canary, traffic
 from mlnb.faces.verb import Asked, Verb
-from mlnb.faces.versus import compare
 
 _FILE = click.Path(path_type=Path)
 STATES = ("running", "done", "failed", "cancelled")
@@ -120,134 +120,6 @@ def runs_debug(asked: Asked, run: str, stage: str, frame: bool, back: bool) -> i
 
 
 @click.group(cls=Things)
-def models() -> None:
-    """See what was registered: list, show, lineage, card, explain, compare, sbom, sign."""
-
-
-@models.command("list")
-@click.argument("model", default="", shell_complete=model_names)
-@click.pass_obj
-def models_list(asked: Asked, model: str) -> int:
-    """List the versions of all models, or of one."""
-    from mlnb.faces import view
-
-    registry = asked.project().models
-    listed = view.Listed.of(registry, model)
-    return asked.answer(listed.versions, lambda _: view.version_table(listed))
-
-
-@models.command("show")
-@click.argument("ref", shell_complete=refs)
-@click.pass_obj
-def models_show(asked: Asked, ref: str) -> int:
-    """Show one version: metrics, gates, parity, signature, lineage."""
-    from mlnb.faces import view
-    from mlnb.faces.measured import evaluation_lines
-    from mlnb.model.evaluation_codec import to_json
-    from mlnb.ship import judged
-
-    project = asked.project()
-    version = project.models.get(ref)
-    evidence, verdicts = judged(version, project.audit)
-    measured = project.models.evaluations(version)
-    told = {name: to_json(one) for name, one in measured.items()}
-    facts: dict[str, object] = {
-        **version.to_json(),
-        "evidence": evidence,
-        "verdicts": verdicts,
-        "evaluations": told,
-    }
-    return asked.answer(facts, lambda _: [*view.version_lines(version, verdicts), *evaluation_lines(measured)])
-
-
-@models.command("lineage")
-@click.argument("ref", shell_complete=refs)
-@click.pass_obj
-def models_lineage(asked: Asked, ref: str) -> int:
-    """Show what a version was made of: notebook, commit, parameters, data, environment."""
-    from mlnb.faces import view
-
-    return asked.answer(asked.project().models.get(ref).lineage, view.lineage_lines)
-
-
-@models.command("card")
-@click.argument("ref", shell_complete=refs)
-@click.option("--html", type=_FILE, metavar="FILE", help="Write a page that opens without a network.")
-@click.option("--markdown", "head", is_flag=True, help="Markdown with the head that the Hugging Face Hub reads.")
-@click.option("--shap", is_flag=True, help="With SHAP values, for which the package is asked about its sample now.")
-@click.pass_obj
-def models_card(asked: Asked, ref: str, html: Path | None, head: bool, shap: bool) -> int:
-    """Show a version's model card: what it is for, how good it is and for whom, what it was made of."""
-    from mlnb.faces.card import answer_card
-    from mlnb.faces.card_shares import card_for
-
-    return answer_card(asked, card_for(asked.project(), ref, shap=shap), html, head)
-
-
-@models.command("smaller")
-@click.argument("ref", shell_complete=refs)
-@click.option("--take", default="", metavar="NAME", help="Write the model float32, float16 or int8.")
-@click.option("--out", type=click.Path(path_type=Path), default=None, metavar="FILE", help="Where to write it.")
-@click.pass_obj
-def models_smaller(asked: Asked, ref: str, take: str, out: Path | None) -> int:
-    """Measure smaller models of a version beside it: size, latency, what they answer otherwise."""
-    from mlnb.faces.smaller import smaller
-
-    return smaller(asked, ref, take, out)
-
-
-@models.command("pmml")
-@click.argument("ref", shell_complete=refs)
-@click.argument("file", type=click.Path(path_type=Path))
-@click.pass_obj
-def models_pmml(asked: Asked, ref: str, file: Path) -> int:
-    """Write a version as PMML, checked by a Java engine. Needs the extra pmml (AGPL), Java, scikit-learn <= 1.9.0."""
-    from mlnb.faces.pmml import pmml
-
-    return pmml(asked, ref, file)
-
-
-@models.command("explain")
-@click.argument("ref", shell_complete=refs)
-@click.option(
-    "--row", default="", metavar="N|FILE", help="One row of the sample by its number, or a JSON file of rows."
-)
-@click.option("--output", default="", metavar="NAME", help="Which class or output, where there are several.")
-@click.option("--budget", type=click.IntRange(0), default=0, metavar="N", help="Rows the model may be asked about.")
-@click.pass_obj
-def models_explain(asked: Asked, ref: str, row: str, output: str, budget: int) -> int:
-    """Show which columns move a version's answers: over its sample, or in one row."""
-    from mlnb.faces.explain import Wanted, answer_explain
-
-    return answer_explain(asked, ref, Wanted(row, output, budget))
-
-
-models.add_command(compare)
-
-
-@models.command("sbom")
-@click.argument("ref", shell_complete=refs)
-@click.pass_obj
-def models_sbom(asked: Asked, ref: str) -> int:
-    """Show what a version's service consists of, with licences; --json is the CycloneDX document."""
-    from mlnb.faces.contents import answer_sbom
-
-    return answer_sbom(asked, ref)
-
-
-@models.command("sign")
-@click.argument("ref", shell_complete=refs)
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--key", required=True, type=click.Path(path_type=Path), help="An elliptic-curve private key in PEM.")
-@click.pass_obj
-def models_sign(asked: Asked, ref: str, folder: Path, key: Path) -> int:
-    """Write a version's package to a folder, signed for others' tools (OpenSSF Model Signing)."""
-    from mlnb.faces.contents import answer_signed
-
-    return answer_signed(asked, ref, folder, key)
-
-
-@click.group(cls=Things)
 def services() -> None:
     """See and steer what is running: list, start, stop, restart, logs, traffic, canary, tokens, image."""
 
@@ -350,7 +222,7 @@ def services_image(asked: Asked, ref: str, archive: Path | None, base: str) -> i
 
 @click.group(cls=Things)
 def audit() -> None:
-    """See who moved what, when and why: log, verify."""
+    """See who moved what, when and why: log, verify, export, effects."""
 
 
 @audit.command("log")
@@ -363,9 +235,5 @@ def audit_log(asked: Asked) -> int:
     return asked.answer(took_over(asked).audit.log(), view.audit_lines)
 
 
-@audit.command("verify")
-@click.pass_obj
-def audit_verify(asked: Asked) -> int:
-    """Check that nobody has changed the audit log."""
-    report = asked.project().audit.verify()
-    return asked.answer(report, lambda told: [told.sentence], code=0 if report.ok else 1)
+for _command in (verify, export, effects):
+    audit.add_command(_command)

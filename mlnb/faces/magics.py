@@ -26,7 +26,7 @@ from mlnb.notebook.suffixes import NOTEBOOKS
 ON_NOTEBOOK = ("plan", "annotate", "run", "test", "tune", "deploy")
 FOLLOWED = ("run", "test", "tune", "deploy", "verify")
 CELL_MAGICS = ("stage", "setup", "test", "deploy")
-_BARE = {"--json", "-q", "--quiet", "--svg", "--html", "--markdown", "--why"}
+_BARE = {"--json", "-q", "--quiet", "--svg", "--html", "--markdown", "--why", "--diff"}
 
 
 def _without_traceback(magic: Callable[..., None]) -> Callable[..., None]:
@@ -181,7 +181,7 @@ class LiveMagics:
             pictures.show_promote(words[1])
         elif words[0] == "monitor":
             pictures.show_monitor(words[1:])
-        elif words[:1] == ["models"] and words[1:2] in (["card"], ["explain"], ["compare"]):
+        elif words[:1] == ["models"] and words[1:2] and words[1] in pictures.OF_MODELS:
             pictures.show_model(words[1:])
         else:
             return False

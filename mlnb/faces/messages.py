@@ -142,19 +142,130 @@ class PlanReply(TypedDict):
     not_run: list[int]
 
 
+class PromotionVersion(TypedDict):
+    """A version that may be promoted: its aliases, and in words what was measured; `created_at` is ISO 8601."""
+
+    ref: str
+    aliases: list[str]
+    metrics: str
+    exporter: str
+    created_at: str
+    created_by: str
+
+
+class ComparedNumber(TypedDict):
+    """A number of candidate and champion as people read it, "" where it was not measured; who is ahead, if anybody."""
+
+    name: str
+    candidate: str
+    champion: str
+    difference: str
+    ahead: Literal["candidate", "champion", "neither", ""]
+
+
+class GateVerdict(TypedDict):
+    """What a gate found."""
+
+    gate: str
+    passed: bool
+    sentence: str
+
+
+class GivenApproval(TypedDict):
+    """Who approved, when (ISO 8601) and why; `counts` is false for who registered the version."""
+
+    by: str
+    at: str
+    reason: str
+    counts: bool
+
+
+class AliasMove(TypedDict):
+    """One move of an alias; `from_ref` is "" where it pointed to nothing, `failed` are the gates that were overridden.
+
+    `at` is ISO 8601.
+    """
+
+    kind: Literal["promote", "rollback"]
+    from_ref: str
+    to_ref: str
+    at: str
+    by: str
+    reason: str
+    failed: list[str]
+
+
+class PromotionBoard(TypedDict):
+    """``GET promotion``: what there is to decide about an alias; `revision` is another text as soon as anything is.
+
+    `champion` is the version that holds the alias, `previous` where a rollback leads, `earlier` all that have held it;
+    each may be "". `refusal` says why `you` may not promote, `no_rollback` why not roll back, `no_approval` why not
+    approve; `actor` is how the audit log writes `you`. `named` is false where the server does not know one person from
+    another. `waiting` are the effects of earlier acts that are not done yet. `unjudged` says why there are no verdicts.
+    """
+
+    api: int
+    revision: str
+    project: str
+    model: str
+    alias: str
+    candidate: str
+    champion: str
+    previous: str
+    earlier: list[str]
+    you: str
+    actor: str
+    named: bool
+    aliases: list[str]
+    versions: list[PromotionVersion]
+    numbers: list[ComparedNumber]
+    verdicts: list[GateVerdict]
+    unjudged: str
+    approvals: list[GivenApproval]
+    approvals_needed: int
+    refusal: str
+    no_rollback: str
+    no_approval: str
+    history: list[AliasMove]
+    waiting: list[str]
+
+
+class PromotionRevision(TypedDict):
+    """``GET promotion/revision``: cheap to ask for every second."""
+
+    revision: str
+
+
 class PromoteRequest(TypedDict):
-    """``POST promote``: a version such as ``delays/7``, and the alias to move to it."""
+    """``POST promote``: a version such as ``delays/7``, and the alias to move to it.
+
+    `held` is the version that the person saw holding the alias ("" for none): if another one does by now, nothing
+    moves. `force` overrides failed gates, and needs a reason.
+    """
 
     path: str
     ref: str
     alias: str
     reason: NotRequired[str]
+    force: NotRequired[bool]
+    held: NotRequired[str]
 
 
 class RollbackRequest(TypedDict):
-    """``POST rollback``: the alias to move back to where it was."""
+    """``POST rollback``: the alias to move back, to where it was or to the version `to`; `held` as above."""
 
     path: str
     model: str
+    alias: str
+    reason: NotRequired[str]
+    to: NotRequired[str]
+    held: NotRequired[str]
+
+
+class ApproveRequest(TypedDict):
+    """``POST approve``: a version, and the alias that it may then be promoted to."""
+
+    path: str
+    ref: str
     alias: str
     reason: NotRequired[str]

@@ -26,7 +26,8 @@ def service_lines(deployments: Sequence[Deployment]) -> Iterator[str]:
         aliases = ", ".join(f"{alias} -> {ref}" for alias, ref in one.aliases.items())
         running = one.state == "running"
         up = uptime_text((now - datetime.fromisoformat(one.started_at)).total_seconds()) if running else ""
-        rows.append((one.name, one.state, one.url, aliases, str(one.workers) if running else "", up))
+        where = f"{one.url}, gRPC {one.grpc_port}" if one.grpc_port else one.url
+        rows.append((one.name, one.state, where, aliases, str(one.workers) if running else "", up))
     yield from table(("service", "state", "url", "aliases", "workers", "up"), rows)
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlnb.faces.html import bundle, text_html
 
 if TYPE_CHECKING:
     from mlnb.project import Project
+
+_REGISTERED = ("lineage", "at", "search", "list")
+OF_MODELS = ("card", "explain", "compare", *_REGISTERED)
+"""The verbs of the group ``models`` that have a picture."""
 
 
 def show_plan(words: Sequence[str], states: Mapping[str, str]) -> None:
@@ -49,8 +53,8 @@ def show_monitor(words: Sequence[str]) -> None:
 
 
 def show_model(words: Sequence[str]) -> None:
-    """Show a version's card, what moves its answers, or which of two versions is better."""
-    from mlnb.faces.groups import models
+    """Show what a verb about versions says: a card, shares, a comparison, lineage, a time line, a table."""
+    from mlnb.faces.models import models
 
     given = models.commands[words[0]].make_context(words[0], list(words[1:])).params
     project = _project(given["project"], None)
@@ -61,16 +65,34 @@ def show_model(words: Sequence[str]) -> None:
         card.show(card_for(project, given["ref"], shap=given["shap"]))
         return
     if words[0] == "compare":
-        from mlnb.faces import versus
+        from mlnb.faces import comparison_page, versus
 
-        if not given["live"]:
-            versus.refuse_at_rest()
-        versus.show(versus.compared(project, given["first"], given["second"], given["alpha"]))
+        if given["live"]:
+            versus.show(versus.compared(project, given["first"], given["second"], given["alpha"]))
+        else:
+            comparison_page.show(project, given["first"], given["second"])
+        return
+    if words[0] in _REGISTERED:
+        _show_registered(words[0], given, project)
         return
     from mlnb.faces import explain
 
     wanted = explain.Wanted(given["row"], given["output"], given["budget"])
     explain.show(explain.explained(project, given["ref"], wanted))
+
+
+def _show_registered(verb: str, given: Mapping[str, Any], project: Project) -> None:
+    from mlnb.faces import lineage, shelf, timeline
+    from mlnb.faces.view import Listed
+
+    if verb == "lineage":
+        lineage.show(project, given["ref"])
+    elif verb == "at":
+        timeline.show(project, given["ref"], " ".join(given["when"]))
+    elif verb == "search":
+        shelf.show(shelf.searched(project, given["words"], given["best"], given["limit"] or 0), given["best"])
+    else:
+        shelf.show(Listed.of(project.models, given["model"]))
 
 
 def _project(folder: Path | None, notebook: Path | None) -> Project:

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from tornado.web import HTTPError
 
 from mlnb.notebook.suffixes import NOTEBOOKS
-
-_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
-NAME = re.compile(_NAME)
-REF = re.compile(rf"{_NAME}(/\d{{1,9}}|@{_NAME})")
 
 
 class RefusedError(HTTPError):
@@ -42,19 +37,6 @@ def read_text(body: Mapping[str, object], key: str) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
         raise RefusedError(400, f"The request has no {key}.", f"Send {key} as a text.")
     return value
-
-
-def read_name(body: Mapping[str, object], key: str, pattern: re.Pattern[str] = NAME) -> str:
-    """Return a name or a reference; what could be taken for an option is refused."""
-    value = read_text(body, key)
-    if not pattern.fullmatch(value):
-        raise RefusedError(400, f"{value!r} is not a {key}.", "Write names in [A-Za-z0-9_.-], versions as delays/7.")
-    return value
-
-
-def read_reason(body: Mapping[str, object]) -> str:
-    """Return why an alias is moved, as an option of the command; "" where nobody says."""
-    return f"--reason={read_text(body, 'reason') if body.get('reason') else ''}"
 
 
 def read_assignments(parameters: object) -> list[str]:

@@ -1,16 +1,19 @@
 """The Jupyter server extension: authenticated requests under ``mlnb/api`` become verbs, and runs that can be followed.
 
-======  =================  =====================================================================
-POST    runs               start the saved notebook's pipeline; 201 with an id
-GET     runs?path=         a list: the newest run of a notebook, if this server started one
-GET     runs/<id>          its snapshot
-GET     runs/<id>/events   its changes as server-sent events; ``?after=`` a sequence number
-DELETE  runs/<id>          cancel it
-POST    marks              what the given cells are marked as, saved or not
-GET     plan?path=         the saved notebook's stages
-GET     versions?path=     what ``mlnb models list --json`` answers in the notebook's project
-POST    promote, rollback  move an alias, as the commands do
-======  =================  =====================================================================
+=======  ==================  =====================================================================
+POST     runs                start the saved notebook's pipeline; 201 with an id
+GET      runs?path=          a list: the newest run of a notebook, if this server started one
+GET      runs/<id>           its snapshot
+GET      runs/<id>/events    its changes as server-sent events; ``?after=`` a sequence number
+DELETE   runs/<id>           cancel it
+POST     marks               what the given cells are marked as, saved or not
+GET      plan?path=          the saved notebook's stages
+GET      versions?path=      what ``mlnb models list --json`` answers in the notebook's project
+GET      promotion?path=     what there is to decide about an alias: ``model``, ``alias``, ``ref``
+GET      promotion/revision  ``?path=``: another text as soon as anything of that is
+POST     promote, rollback   move an alias, as the commands do, for whoever is logged in
+POST     approve             approve of a version for an alias, in the same way
+=======  ==================  =====================================================================
 
 The messages are in `mlnb.faces.messages`. Paths are relative to the server's root and stay below it. A notebook is
 never written: the front end has it open.
@@ -22,74 +25,34 @@ import asyncio
 import json
 import subprocess
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from jupyter_server.auth.decorator import authorized
-from jupyter_server.base.handlers import APIHandler
 from jupyter_server.extension.application import ExtensionApp
+from tornado.ioloop import PeriodicCallback
 from tornado.iostream import StreamClosedError
 from tornado.web import authenticated
 
-from mlnb.errors import MlnbError
+from mlnb.faces.handler import MlnbHandler
 from mlnb.faces.live import LiveRuns, command
 from mlnb.faces.messages import API_VERSION, MarksReply, RunAccepted, RunSnapshot
-from mlnb.faces.replies import cell_mark, fault, plan_reply
-from mlnb.faces.request import (
-    REF,
-    RefusedError,
-    notebook_file,
-    read_assignments,
-    read_name,
-    read_object,
-    read_reason,
-    read_text,
+from mlnb.faces.promoting import (
+    ApproveHandler,
+    OpenProjects,
+    PromoteHandler,
+    PromotionHandler,
+    RevisionHandler,
+    RollbackHandler,
 )
+from mlnb.faces.replies import cell_mark, plan_reply
+from mlnb.faces.request import RefusedError, read_assignments, read_text
 from mlnb.run.kernels.warm import let_go
 
 if TYPE_CHECKING:
     from mlnb.pipeline.graph import Pipeline
 
 HEARTBEAT_S = 15.0
-
-
-class MlnbHandler(APIHandler):
-    """What all requests share: who may ask, which file is meant, and how a refusal is said."""
-
-    auth_resource = "mlnb"
-
-    @property
-    def runs(self) -> LiveRuns:
-        """The server's runs."""
-        return self.settings["mlnb_runs"]  # type: ignore[no-any-return]  # tornado's settings are untyped
-
-    def body(self) -> dict[str, object]:
-        """Return the request's JSON object."""
-        return read_object(self.request.body)
-
-    def notebook(self, path: str) -> Path:
-        """Return the file of a notebook below the server's root."""
-        return notebook_file(str(getattr(self.contents_manager, "root_dir", "")), path)
-
-    def answer(self, message: object) -> None:
-        """Finish with a message."""
-        self.finish(json.dumps(message))
-
-    def write_error(self, status_code: int, **kwargs: object) -> None:
-        """Answer with the two sentences."""
-        info = kwargs.get("exc_info")
-        error = info[1] if isinstance(info, tuple) else None
-        if isinstance(error, MlnbError):
-            self.set_status(400)
-        self.set_header("Content-Type", "application/json")
-        self.answer(fault(error, status_code))
-
-    def log_exception(
-        self, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        """Log what nobody expected; a refusal is no news to the server."""
-        if not isinstance(value, MlnbError | RefusedError):
-            super().log_exception(typ, value, tb)
+SETTLE_S = 30.0
 
 
 class RunsHandler(MlnbHandler):
@@ -226,39 +189,19 @@ class VersionsHandler(VerbHandler):
         await self.pass_on(self.get_query_argument("path"), "models", "list")
 
 
-class PromoteHandler(VerbHandler):
-    """Promotion."""
-
-    @authenticated
-    @authorized
-    async def post(self) -> None:
-        """Move an alias to a version."""
-        body = self.body()
-        ref, alias = read_name(body, "ref", REF), read_name(body, "alias")
-        await self.pass_on(read_text(body, "path"), "promote", ref, alias, read_reason(body))
-
-
-class RollbackHandler(VerbHandler):
-    """Rolling back."""
-
-    @authenticated
-    @authorized
-    async def post(self) -> None:
-        """Move an alias back to where it was."""
-        body = self.body()
-        model, alias = read_name(body, "model"), read_name(body, "alias")
-        await self.pass_on(read_text(body, "path"), "rollback", model, alias, read_reason(body))
-
-
 class MlnbServer(ExtensionApp):
     """The extension ``mlnb`` of a Jupyter server."""
 
     name = "mlnb"
 
     def initialize_settings(self) -> None:
-        """Give the handlers this server's runs."""
+        """Give the handlers this server's runs and projects."""
         self._runs = LiveRuns()
         self.settings["mlnb_runs"] = self._runs
+        self._projects = OpenProjects()
+        self.settings["mlnb_projects"] = self._projects
+        self._settling = PeriodicCallback(self._settle, SETTLE_S * 1000)
+        self._settling.start()
 
     def initialize_handlers(self) -> None:
         """Add the routes."""
@@ -270,13 +213,22 @@ class MlnbServer(ExtensionApp):
                 (r"/mlnb/api/marks", MarksHandler),
                 (r"/mlnb/api/plan", PlanHandler),
                 (r"/mlnb/api/versions", VersionsHandler),
+                (r"/mlnb/api/promotion", PromotionHandler),
+                (r"/mlnb/api/promotion/revision", RevisionHandler),
                 (r"/mlnb/api/promote", PromoteHandler),
                 (r"/mlnb/api/rollback", RollbackHandler),
+                (r"/mlnb/api/approve", ApproveHandler),
             ]
         )
 
+    async def _settle(self) -> None:
+        """Try again what promotions could not cause: a service that was down, a message that nobody took."""
+        for problem in await asyncio.to_thread(self._projects.settle):
+            self.log.warning("mlnb: effects of promotions wait: %s", problem)
+
     async def stop_extension(self) -> None:
         """Stop what the server started."""
+        self._settling.stop()
         await self._runs.stop()
         let_go()
 

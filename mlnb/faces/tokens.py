@@ -87,12 +87,11 @@ def rotate(asked: Asked, name: str, token: str, grace: str) -> int:
 
 
 def _tokens(asked: Asked, name: str) -> Tokens:
-    from mlnb.project import who
     from mlnb.registry.reference import check_name
     from mlnb.service.tokens import Tokens
 
     project = asked.project()
-    return Tokens(project.state.services / check_name("service", name), project.audit, who())
+    return Tokens(project.state.services / check_name("service", name), project.audit, project.actor)
 
 
 def _shown(asked: Asked, name: str, token: str, text: str) -> int:

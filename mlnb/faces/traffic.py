@@ -265,10 +265,9 @@ def _desk(asked: Asked) -> Desk:
 
 
 def _desk_of(project: Project) -> Desk:
-    from mlnb.project import who
     from mlnb.traffic import Desk
 
-    return Desk(project.models, project.audit, project.services, who())
+    return Desk(project.bench, project.services, project.actor)
 
 
 def _shares(text: str) -> dict[int, float]:

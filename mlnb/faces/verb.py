@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from mlnb.errors import CancelledError, UsageError
+from mlnb.errors import CancelledError, MlnbError, UsageError
 from mlnb.faces.plain import json_text, plain
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ class Asked:
         """Return the project that the verb is about."""
         from mlnb.project import Project
 
-        if self.folder is not None:
-            return Project(self.folder)
-        return Project.find(notebook=notebook)
+        project = Project(self.folder) if self.folder is not None else Project.find(notebook=notebook)
+        self._settle(project)
+        return project
 
     def answer(self, result: T, lines: Callable[[T], Iterable[str]], code: int = 0) -> int:
         """Print `result` as it was asked for, and return the exit code."""
@@ -63,6 +63,19 @@ class Asked:
             for line in lines(part):
                 click.echo(line)
         sys.stdout.flush()
+
+    def _settle(self, project: Project) -> None:
+        """Do what a process that died has left undone, and what has failed before; a verb's own answer comes first."""
+        if not project.left_undone:
+            return
+        try:
+            waiting = project.effects.deliver(0.0)
+        except MlnbError as error:
+            click.echo(f"Effects of earlier promotions wait: {error.problem}", err=True)
+            return
+        for effect in waiting:
+            if effect.problem:
+                click.echo(f"{effect.kind} of {effect.model} still waits: {effect.problem}", err=True)
 
     def _print(self, result: T, lines: Callable[[T], Iterable[str]], code: int) -> None:
         if self.events:

@@ -184,13 +184,14 @@ def promote(asked: Asked, ref: str, alias: str, reason: str, force: bool) -> int
 @click.command(cls=Verb)
 @click.argument("model", shell_complete=model_names)
 @click.argument("alias", shell_complete=aliases)
+@click.option("--to", type=click.IntRange(min=1), default=None, metavar="N", help="A version that held it before.")
 @_reason
 @click.pass_obj
-def rollback(asked: Asked, model: str, alias: str, reason: str) -> int:
+def rollback(asked: Asked, model: str, alias: str, to: int | None, reason: str) -> int:
     """Move an alias back to where it was: mlnb rollback delays production."""
     from mlnb.faces import view
 
-    return asked.answer(asked.project().rollback(model, alias, reason=reason), view.promotion_lines)
+    return asked.answer(asked.project().rollback(model, alias, reason=reason, to=to or 0), view.promotion_lines)
 
 
 @click.command(cls=Verb)

@@ -1,10 +1,14 @@
-"""``mlnb models compare --live A B`` becomes who is better: sentences and a table, JSON, in a notebook a figure."""
+"""``mlnb models compare --live A B`` becomes who is better: sentences and a table, JSON, in a notebook a figure.
+
+Without ``--live`` two versions are compared at rest, see `mlnb.faces.comparison_page`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -25,18 +29,19 @@ if TYPE_CHECKING:
 @click.option(
     "--alpha", type=click.FloatRange(0.0, 0.5, min_open=True), default=0.05, show_default=True, metavar="SHARE"
 )
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a page; not with --live.")
 @click.pass_obj
-def compare(asked: Asked, first: str, second: str, live: bool, alpha: float) -> int:
-    """Say which of two versions that answer side by side is better, as in `models compare --live late/7 late/8`."""
+def compare(asked: Asked, first: str, second: str, live: bool, alpha: float, html: Path | None) -> int:
+    """Compare two versions: on the same rows, in parameters, data and code.
+
+    With --live by what they have answered side by side: `models compare --live late/7 late/8`.
+    """
     if not live:
-        refuse_at_rest()
+        from mlnb.faces.comparison_page import answer_compare
+
+        return answer_compare(asked, first, second, html)
     told = compared(asked.project(), first, second, alpha)
     return asked.answer(told.to_json(), lambda _: lines(told))
-
-
-def refuse_at_rest() -> NoReturn:
-    """Refuse to compare versions by anything else than what they have answered."""
-    raise UsageError("Two versions are compared by what they have answered.", "Say so: mlnb models compare --live A B.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from mlnb.faces.board import SIGNS, seconds_text
 from mlnb.faces.exported import export_lines
+from mlnb.faces.lineage import lineage_lines
 from mlnb.faces.tables import table
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from mlnb.registry.audit import AuditRow
     from mlnb.registry.gates import Verdict
     from mlnb.registry.registry import Registry
-    from mlnb.registry.version import Lineage, Promotion, Version
+    from mlnb.registry.version import Promotion, Version
     from mlnb.run.record import RunRecord, StageRecord
     from mlnb.ship import Shipment
 
@@ -39,7 +40,11 @@ class Listed:
     @classmethod
     def of(cls, registry: Registry, model: str = "") -> Listed:
         """Return the versions of one model, or of all."""
-        versions = registry.list(model)
+        return cls.over(registry, registry.list(model))
+
+    @classmethod
+    def over(cls, registry: Registry, versions: tuple[Version, ...]) -> Listed:
+        """Return some versions."""
         pointing: dict[str, list[str]] = {}
         for name in dict.fromkeys(version.model for version in versions):
             for alias, number in registry.aliases(name).items():
@@ -95,7 +100,7 @@ def shipment_lines(shipments: Sequence[Shipment]) -> Iterator[str]:
     for shipment in shipments:
         version = shipment.version
         yield f"{version.ref} {'is new' if shipment.changed else 'is as it was: nothing changed'}"
-        yield from _verdict_lines(shipment.verdicts)
+        yield from verdict_lines(shipment.verdicts)
         if "skew_max_abs" in shipment.evidence:
             worst = shipment.evidence["skew_max_abs"]
             yield f"  the sample through the service: largest difference to the pipeline {worst:.2g}"
@@ -111,7 +116,7 @@ def promotion_lines(promotion: Promotion) -> Iterator[str]:
         yield f"{promotion.alias} is {promotion.to_ref} already"
         return
     yield f"{promotion.alias}: {promotion.from_ref or 'nothing'} -> {promotion.to_ref}"
-    yield from _verdict_lines(promotion.verdicts)
+    yield from verdict_lines(promotion.verdicts)
 
 
 def version_table(listed: Listed) -> Iterator[str]:
@@ -119,17 +124,19 @@ def version_table(listed: Listed) -> Iterator[str]:
     if not listed.versions:
         yield "No versions yet. Try: mlnb deploy NOTEBOOK."
         return
+    tagged = any(one.tags for one in listed.versions)
     rows = [
         (
             one.ref,
             ", ".join(listed.aliases.get(one.ref, ())),
             metrics_text(one.metrics),
+            *([tags_text(one.tags)] if tagged else []),
             one.exporter,
             moment(one.created_at),
         )
         for one in listed.versions
     ]
-    yield from table(("version", "aliases", "metrics", "exporter", "created"), rows)
+    yield from table(("version", "aliases", "metrics", *(["tags"] if tagged else []), "exporter", "created"), rows)
 
 
 def version_lines(version: Version, verdicts: Iterable[Verdict] = ()) -> Iterator[str]:
@@ -137,22 +144,12 @@ def version_lines(version: Version, verdicts: Iterable[Verdict] = ()) -> Iterato
     yield f"{version.ref}, registered {moment(version.created_at)} by {version.created_by}"
     yield f"  metrics: {metrics_text(version.metrics) or 'none'}"
     yield from (f"  {line}" for line in export_lines(version))
-    yield from _verdict_lines(verdicts)
+    yield from verdict_lines(verdicts)
     yield "  inputs: " + ", ".join(column_texts(version.signature))
     yield f"  answers: {answer_text(version.signature)}"
+    if version.tags:
+        yield f"  tags: {tags_text(version.tags)}"
     yield from (f"  {line}" for line in lineage_lines(version.lineage))
-
-
-def lineage_lines(lineage: Lineage) -> Iterator[str]:
-    """Yield what a version was made of."""
-    yield f"notebook: {lineage.notebook} ({lineage.notebook_digest})"
-    yield f"run: {lineage.run}"
-    dirty = " with local changes" if lineage.git_dirty else ""
-    yield f"commit: {lineage.git_commit or 'none: not under git'}{dirty}"
-    yield "parameters: " + (", ".join(f"{name}={value!r}" for name, value in lineage.parameters.items()) or "none")
-    yield from (f"data: {path} ({digest})" for path, digest in lineage.data)
-    yield f"environment: {lineage.environment}"
-    yield from (f"stage {name}: {key}" for name, key in lineage.stages.items())
 
 
 def report_lines(report: Report) -> Iterator[str]:
@@ -209,6 +206,11 @@ def metrics_text(metrics: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in kept.items())
 
 
+def tags_text(tags: Mapping[str, str]) -> str:
+    """Return ``owner=ada, reviewed``."""
+    return ", ".join(f"{name}={value}" if value else name for name, value in tags.items())
+
+
 def column_texts(signature: Mapping[str, object]) -> list[str]:
     """Return ``distance float64``, or ``hours 48 x float64`` of a list column, for each input of a JSON signature."""
     inputs = signature.get("inputs")
@@ -242,7 +244,8 @@ def _stage_row(stage: StageRecord) -> tuple[str, str, str, str]:
     return SIGNS.get(stage.state, "?"), stage.name, stage.state, seconds
 
 
-def _verdict_lines(verdicts: Iterable[Verdict]) -> Iterator[str]:
+def verdict_lines(verdicts: Iterable[Verdict]) -> Iterator[str]:
+    """Yield one line for each gate: whether it passed, and its sentence."""
     for verdict in verdicts:
         yield f"  {SIGNS['done' if verdict.passed else 'failed']} {verdict.sentence}"
 

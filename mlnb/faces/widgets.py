@@ -1,32 +1,38 @@
-"""A model's versions become a widget whose one button promotes: it calls the same verbs as ``mlnb promote``.
+"""A model becomes the widget that promotes it: candidate against champion, gates, history, and the buttons that decide.
 
-Saved and shown without a kernel, the widget is a table: its MIME bundle holds static HTML beside the live view.
+Four forms of one thing, and a front end shows the first that it can. In JupyterLab and Notebook 7 our own extension
+draws the panel and asks the server: it acts for whoever is logged in there, and needs no kernel. Elsewhere the same
+panel is an anywidget and asks this kernel, whose user then acts. Saved and shown without either it is tables in HTML,
+or text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from html import escape
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import ipywidgets
+import anywidget
+import traitlets
 
-from mlnb.errors import MlnbError
+import mlnb
+from mlnb.errors import MlnbError, StorageError
 from mlnb.faces import view
-from mlnb.faces.board import SIGNS
+from mlnb.faces.messages import API_VERSION
+from mlnb.faces.plain import plain
+from mlnb.faces.promotion import PROMOTION, approve, board, promote, revision, rollback, static_html
+from mlnb.faces.replies import fault
 
 if TYPE_CHECKING:
+    from mlnb.faces.messages import PromotionBoard
     from mlnb.project import Project
-    from mlnb.registry.gates import Verdict
-    from mlnb.registry.version import Promotion, Version
 
-_ALIASES = ("staging", "production", "challenger")
-_HEADERS = ("version", "aliases", "metrics", "exporter", "created")
-_CELL = '<td style="text-align:left;padding:2px 14px 2px 0">'
+SCRIPT = Path(mlnb.__file__).parent / "labextension" / "static" / "promotion.js"
+_ACTS = {"promote": promote, "rollback": rollback, "approve": approve}
 
 
-class Promote(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets is untyped
-    """Choose a version and an alias, and promote.
+class Promote(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is untyped here
+    """Choose a version and an alias, and promote, roll back or approve.
 
     Parameters
     ----------
@@ -34,109 +40,83 @@ class Promote(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets is untyped
         The model's name.
     project : Project, optional
         Where it is registered; by default the project of the working directory.
+    alias : str
+        What is shown first; empty for ``production``.
 
     Raises
     ------
     RegistryError
         If there is no such model.
-
-    Attributes
-    ----------
-    version, alias, reason, button, back : ipywidgets.Widget
-        What a person chooses and clicks: the version, the alias, why, "Promote", "Roll back".
-    message : ipywidgets.HTML
-        What the last click did.
+    StorageError
+        If this mlnb was installed without its front end.
     """
 
-    def __init__(self, model: str, project: Project | None = None) -> None:
+    _esm = traitlets.Unicode().tag(sync=True)
+    model = traitlets.Unicode(read_only=True).tag(sync=True)
+    alias = traitlets.Unicode(read_only=True).tag(sync=True)
+
+    def __init__(self, model: str, project: Project | None = None, alias: str = "") -> None:
         from mlnb.project import Project as Found
 
-        self._model = model
         self._project = project or Found.find()
-        versions = self._versions()
-        self._table = ipywidgets.HTML()
-        self._gates = ipywidgets.HTML()
-        self.message = ipywidgets.HTML()
-        self.version = ipywidgets.Dropdown(options=[version.ref for version in versions], description="version")
-        self.alias = ipywidgets.Combobox(options=_ALIASES, value="production", description="alias", ensure_option=False)
-        self.reason = ipywidgets.Text(description="reason", placeholder="kept in the audit log")
-        self.button = ipywidgets.Button(description="Promote", button_style="primary", tooltip="Move the alias here")
-        self.back = ipywidgets.Button(description="Roll back", tooltip="Move the alias back to where it was")
-        self.button.on_click(self._promote)
-        self.back.on_click(self._roll_back)
-        self.version.observe(self._redraw, "value")
-        rows = [
-            ipywidgets.HBox([self.version, self.alias, self.reason]),
-            ipywidgets.HBox([self.button, self.back, self.message]),
-        ]
-        super().__init__([self._table, self._gates, *rows])
-        self.add_class("mlnb-promote")
-        self._redraw()
+        self._shown = self._board(model, alias, "")
+        super().__init__(_esm=_script())
+        self.set_trait("model", model)
+        self.set_trait("alias", alias)
+        self.on_msg(self._asked)
+
+    def answer(self, message: Mapping[str, object]) -> object:
+        """Return what a message of the panel asks for: a look, the revision, or what came of an act.
+
+        Raises
+        ------
+        MlnbError
+            As the acts of `Project`.
+        """
+        asked = message.get("ask")
+        if asked == "revision":
+            return revision(self._project)
+        if isinstance(asked, str) and asked in _ACTS:
+            return plain(_ACTS[asked](self._project, message))
+        self._shown = self._board(self.model, str(message.get("alias") or ""), str(message.get("ref") or ""))
+        return self._shown
+
+    def _asked(self, widget: object, message: Mapping[str, object], buffers: object) -> None:
+        """Answer a page; the id is the page's own."""
+        try:
+            reply = {"id": message.get("id"), "answer": self.answer(message)}
+        except MlnbError as error:
+            reply = {"id": message.get("id"), "fault": fault(error, 400)}
+        self.send(reply)
+
+    def _board(self, model: str, alias: str, ref: str) -> PromotionBoard:
+        return board(self._project, model, alias, ref, named=False)
 
     def _repr_mimebundle_(self, **options: object) -> object:
-        """Return the live view, with a static table for readers that have no kernel."""
+        """Return all four forms."""
+        shown = self._shown = self._board(self.model, self._shown["alias"], self._shown["candidate"])
         made = super()._repr_mimebundle_(**options)
-        static = {"text/html": self._table.value + self._gates.value, "text/plain": self._text()}
+        ours = {
+            PROMOTION: {
+                "api": API_VERSION,
+                "model": self.model,
+                "alias": shown["alias"],
+                "project": shown["project"],
+            },
+            "text/html": static_html(shown),
+            "text/plain": "\n".join(view.version_table(view.Listed.of(self._project.models, self.model))),
+        }
         if isinstance(made, tuple):
-            return {**made[0], **static}, made[1]
-        return {**(made or {}), **static}
-
-    def _promote(self, button: object) -> None:
-        self._act(lambda: self._project.promote(self.version.value, self.alias.value, reason=self.reason.value))
-
-    def _roll_back(self, button: object) -> None:
-        self._act(lambda: self._project.rollback(self._model, self.alias.value, reason=self.reason.value))
-
-    def _act(self, verb: Callable[[], Promotion]) -> None:
-        self.button.disabled = self.back.disabled = True
-        try:
-            told = next(iter(view.promotion_lines(verb())))
-            colour = "#2e7d32"
-        except MlnbError as error:
-            told, colour = f"{error.problem} {error.remedy}", "#c62828"
-        finally:
-            self.button.disabled = self.back.disabled = False
-        self.message.value = f'<span class="mlnb-result" role="status" style="color:{colour}">{escape(told)}</span>'
-        self._redraw()
-
-    def _versions(self) -> list[Version]:
-        return sorted(self._project.models.list(self._model), key=lambda version: -version.number)
-
-    def _redraw(self, change: object = None) -> None:
-        from mlnb.ship import judged
-
-        listed = view.Listed.of(self._project.models, self._model)
-        self._table.value = _table(listed, str(self.version.value))
-        chosen = next((version for version in listed.versions if version.ref == self.version.value), None)
-        self._gates.value = _gates(chosen, judged(chosen, self._project.audit)[1]) if chosen else ""
-
-    def _text(self) -> str:
-        return "\n".join(view.version_table(view.Listed.of(self._project.models, self._model)))
+            return {**made[0], **ours}, made[1]
+        return {**(made or {}), **ours}
 
 
-def _table(listed: view.Listed, chosen: str) -> str:
-    head = "".join(f'<th style="text-align:left;padding:2px 14px 2px 0">{name}</th>' for name in _HEADERS)
-    rows = []
-    for version in reversed(listed.versions):
-        aliases = ", ".join(listed.aliases.get(version.ref, ()))
-        cells = (
-            version.ref,
-            aliases,
-            view.metrics_text(version.metrics),
-            version.exporter,
-            view.moment(version.created_at),
-        )
-        weight = "bold" if version.ref == chosen else "normal"
-        drawn = "".join(f"{_CELL}{escape(cell)}</td>" for cell in cells)
-        rows.append(f'<tr data-version="{escape(version.ref)}" style="font-weight:{weight}">{drawn}</tr>')
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-
-
-def _gates(version: Version, verdicts: tuple[Verdict, ...]) -> str:
-    """Return what the gates of one version found."""
-    if not verdicts:
-        return f"<p>{escape(version.ref)} was judged by no gate.</p>"
-    items = "".join(
-        f"<li>{SIGNS['done' if verdict.passed else 'failed']} {escape(verdict.sentence)}</li>" for verdict in verdicts
-    )
-    return f'<p>Gates of {escape(version.ref)}</p><ul style="list-style:none;margin:0;padding-left:8px">{items}</ul>'
+def _script() -> str:
+    try:
+        return SCRIPT.read_text("utf-8")
+    except OSError as error:
+        raise StorageError(
+            f"The front end of mlnb is not at {SCRIPT}.",
+            "Install mlnb from its wheel, or build it: python labextension/bundle.py.",
+            path=str(SCRIPT),
+        ) from error

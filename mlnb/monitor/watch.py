@@ -6,6 +6,7 @@ import json
 from datetime import datetime
 from pathlib import Path
 
+from mlnb.errors import MonitorError
 from mlnb.model.signature import Signature
 from mlnb.monitor.labels import read_labels as read_label_file
 from mlnb.monitor.reference import Reference
@@ -35,6 +36,12 @@ def watch(version: Version, state: StateFolder, *, at: datetime, span: str, labe
     MonitorError
         If nothing was logged, or the labels cannot be read.
     """
+    if "reference.json" not in version.files:
+        raise MonitorError(
+            f"{version.ref} has no summary of what it was made from, with which rows could be compared.",
+            "Deploy the model again.",
+            model=version.model,
+        )
     reference = Reference.from_json(json.loads(state.files.read(version.files["reference.json"])))
     folder = state.predictions / version.model
     roll_closed(folder)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from mlnb import plugins
 from mlnb.errors import PlanError
+from mlnb.model.gate_words import family, refused, spelled_out
 from mlnb.model.metric_names import PATTERN, SLICE, is_metric
 from mlnb.notebook.document import Cell
 from mlnb.notebook.marks import Mark
@@ -14,9 +16,6 @@ from mlnb.pipeline.evaluations import evaluating
 from mlnb.pipeline.graph import Deploy, Input
 from mlnb.pipeline.hooks import hooks_source
 from mlnb.pipeline.resolve import Demand, Resolver
-
-MEASURED = ("incompatible_", "latency_", "parity_", "skew_", "throughput_")
-"""Beginnings of the numbers that mlnb measures itself: gates on them demand nothing of a stage."""
 
 _GATE = re.compile(
     rf"\s*((?:[A-Za-z_][\w-]*\.)*{PATTERN})({SLICE})?\s*(>=|<=|==|!=|>|<)\s*"
@@ -63,18 +62,18 @@ def _taken(cell: Cell, mark: Mark, option: str, resolver: Resolver) -> Input:
 
 
 def _number(gate: str, cell: Cell, mark: Mark, resolver: Resolver) -> Input | None:
-    found = _GATE.match(gate)
+    found = _GATE.match(spelled_out(gate))
     if found is None:
         raise PlanError(
             f"Cell {cell.number} has the gate `{gate}`, which does not compare a name with a number.",
-            'Write it as in `--gate "auc >= 0.80"`.',
+            refused(gate) or 'Write it as in `--gate "auc >= 0.80"`.',
             cell=cell.number,
             name=gate,
         )
     number = found[1]
-    if number.startswith(MEASURED):
-        return None
     stage, _, name = number.rpartition(".")
+    if _measured(number, stage, name, resolver):
+        return None
     where = f"Cell {cell.number} has a gate on `{number}{found[2] or ''}`"
     if found[2] or not _binds(stage, name, resolver):
         measuring = _measuring(stage, name, resolver)
@@ -82,6 +81,10 @@ def _number(gate: str, cell: Cell, mark: Mark, resolver: Resolver) -> Input | No
             raise _several(where, name, measuring, cell)
         if measuring:
             return None
+    head = number.partition(".")[0]
+    given = head in resolver.nodes if stage else _binds("", name, resolver)
+    if not given and head in plugins.names("mlnb.gates"):
+        return None
     if stage:
         return _of_stage(where, stage, name, cell, resolver)
     stages = list(dict.fromkeys(write.stage for write in resolver.givers.all(name) if not write.text))
@@ -92,6 +95,16 @@ def _number(gate: str, cell: Cell, mark: Mark, resolver: Resolver) -> Input | No
     if len(stages) > 1:
         raise _several(where, name, stages, cell)
     return Input(name, stages[-1])
+
+
+def _measured(number: str, stage: str, name: str, resolver: Resolver) -> bool:
+    """Say whether mlnb measures the number itself, so that the gate demands nothing of a stage."""
+    kind = family(number)
+    if kind in ("callers", "load", "parity"):
+        return True
+    if _binds(stage, name, resolver):
+        return False
+    return bool(kind)
 
 
 def _several(where: str, name: str, stages: Sequence[str], cell: Cell) -> PlanError:

@@ -2,34 +2,39 @@
 
 Format 1 of a row's digest: sha256 of the canonical JSON of ``{"id", "at", "actor", "action", "subject", "detail",
 "previous"}``, where ``detail`` is itself the text of canonical JSON. The number and the digest of the last row are kept
-in ``audit_head``, so that a row cut off at the end shows too. Rows that record an act name in ``detail.record`` the
-digest of what the act wrote in the other tables; `verify` compares those as well (see `mlnb.registry.reconcile`).
+in ``audit_head``, so that a row cut off at the end shows too, and signed at each move of an alias
+(`mlnb.registry.signed`). Rows that record an act name in ``detail.record`` the digest of what the act wrote in the
+other tables; `verify` compares those as well (`mlnb.registry.verification`).
 
-Who may write to the database file can rewrite all of it, chain and head included; this finds accidents and lazy
-forgers.
+Who may write to the ledger can make all of it anew, chain and head included, but not sign it with the keys of those who
+have acted: those are outside. What such a person can still do is to act under their own key, and to put the ledger back
+to one of its earlier states, up to the last head that was exported (`export`, `differs_from`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import ColumnElement, insert, or_, select, update
 from sqlalchemy.engine import Connection, RowMapping
 
 from mlnb.errors import CorruptError
-from mlnb.registry.canonical import canonical, digest_of, storable, time_text
-from mlnb.registry.reconcile import reconcile
-from mlnb.store.ledger import AUDIT, AUDIT_HEAD, NO_DIGEST, Ledger
+from mlnb.registry.canonical import canonical, digest_of_row, storable, time_text, utc_now
+from mlnb.registry.verification import AuditReport, verify_ledger
+from mlnb.store import signing
+from mlnb.store.files import FileStore
+from mlnb.store.ledger import Ledger
+from mlnb.store.tables import AUDIT, AUDIT_HEAD, AUDIT_SIGNATURE
 
-_SEALED = ("id", "at", "actor", "action", "subject", "detail", "previous")
+# Made once: to build a statement takes as long as to run it.
+_HEAD, _ADD, _ADVANCE = select(AUDIT_HEAD).with_for_update(), insert(AUDIT), update(AUDIT_HEAD)
 
 
-def utc_now() -> datetime:
-    """Return the present time, aware, in UTC."""
-    return datetime.now(UTC)
+_TOGETHER = 1000
+"""So many rows may be of one time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,28 +80,6 @@ class AuditRow:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class AuditReport:
-    """What verification found.
-
-    Attributes
-    ----------
-    ok : bool
-        Whether everything is as it was written.
-    rows : int
-        Rows of the log that are there.
-    first_bad : int
-        Id of the first row that is wrong, missing, or contradicted by the other tables; 0 for none.
-    sentence : str
-        What was found.
-    """
-
-    ok: bool
-    rows: int
-    first_bad: int
-    sentence: str
-
-
 class Audit:
     """The audit log of a ledger.
 
@@ -117,7 +100,7 @@ class Audit:
         with self._ledger.write() as connection:
             return append(connection, self._clock(), actor, action, subject, detail)
 
-    def log(self, subject: str = "", last: int = 0) -> tuple[AuditRow, ...]:
+    def log(self, subject: str = "", last: int = 0, action: str = "") -> tuple[AuditRow, ...]:
         """Return the rows, oldest first.
 
         Parameters
@@ -126,39 +109,98 @@ class Audit:
             Only rows about this: ``delays/7``, or ``delays`` for all of the model's. Empty for all.
         last : int
             Only so many of the newest; 0 for all.
+        action : str
+            Only rows of this action; empty for all.
         """
         query = select(AUDIT).order_by(AUDIT.c.id.desc())
-        if subject:
-            about = AUDIT.c.subject
-            query = query.where(
-                (about == subject)
-                | about.startswith(f"{subject}/", autoescape=True)
-                | about.startswith(f"{subject}@", autoescape=True)
-            )
+        if action:
+            query = query.where(AUDIT.c.action == action)
         if last:
             query = query.limit(last)
         with self._ledger.read() as connection:
+            if subject:
+                query = query.where(_about(subject, connection.dialect.name))
             return tuple(_row(fields) for fields in reversed(connection.execute(query).mappings().all()))
 
-    def verify(self) -> AuditReport:
-        """Check the chain, its head, and that versions and aliases are what the log says was done."""
+    def of_move(self, alias: str, kind: str, at: datetime, to: int) -> AuditRow | None:
+        """Return the row that tells of a move; None where somebody took it away.
+
+        Parameters
+        ----------
+        alias, kind, at, to
+            ``delays@production``, ``promote`` or ``rollback``, when, and the number of the version.
+        """
+        query = select(AUDIT).where(AUDIT.c.subject == alias, AUDIT.c.action == kind, AUDIT.c.at == time_text(at))
+        query = query.order_by(AUDIT.c.id)
         with self._ledger.read() as connection:
-            chain = _Chain()
+            near = AUDIT.c.id.between(begin := _first_at(connection, time_text(at)), begin + _TOGETHER)
+            rows = connection.execute(query.where(near)).mappings().all()
+            if not rows:  # a clock that was put back: times do not rise with the rows
+                rows = connection.execute(query).mappings().all()
+        return next((row for row in map(_row, rows) if row.detail.get("to") == to), None)
+
+    def verify(self, store: FileStore | None = None) -> AuditReport:
+        """Check the chain, its head, the signatures, and that everything else is what the log says was done.
+
+        Parameters
+        ----------
+        store : FileStore
+            Where the bytes of versions are, to read them all; None leaves them out.
+        """
+        with self._ledger.read() as connection:
+            return verify_ledger(connection, signing.ring(), store)
+
+    def export(self) -> Iterator[dict[str, object]]:
+        """Yield the log for JSON lines: each row with all that its digest covers, each signature after its row.
+
+        A row has the fields of `AuditRow` and ``previous``; a signature has ``signs`` (the id of a row), ``digest``,
+        ``at``, ``key`` and ``signature``. With the public key of the one who signed, both can be checked elsewhere.
+        """
+        with self._ledger.read() as connection:
+            signatures = iter(connection.execute(select(AUDIT_SIGNATURE).order_by(AUDIT_SIGNATURE.c.rows)).mappings())
+            signed = next(signatures, None)
             for fields in connection.execute(select(AUDIT).order_by(AUDIT.c.id)).mappings().yield_per(1000):
-                chain.take(fields)
-            head = connection.execute(select(AUDIT_HEAD)).mappings().all()
-            fault = chain.fault or chain.fault_of_head(head) or reconcile(connection)
-        if fault:
-            return AuditReport(False, chain.rows, *fault)
-        count = "1 row" if chain.rows == 1 else f"{chain.rows} rows"
-        return AuditReport(True, chain.rows, 0, f"The audit log is intact: {count}, head {chain.digest}.")
+                yield {**_row(fields).to_json(), "previous": fields["previous"]}
+                while signed is not None and signed["rows"] <= fields["id"]:
+                    names = ("digest", "at", "key", "signature")
+                    yield {"signs": signed["rows"], **{name: signed[name] for name in names}}
+                    signed = next(signatures, None)
+
+    def differs_from(self, lines: Iterable[str]) -> str:
+        """Compare the log with an earlier export of it; return what differs first, empty where nothing does.
+
+        Rows that came after the export are no difference. The lines are a person's file: one that cannot be read is
+        said to differ.
+        """
+        seen = 0
+        with self._ledger.read() as connection:
+            for count, line in enumerate(lines, 1):
+                try:
+                    fields = json.loads(line)
+                    number, digest = fields.get("id", fields.get("signs")), str(fields["digest"])
+                except (ValueError, KeyError, AttributeError):
+                    return f"Line {count} of the export is no row of an audit log."
+                seen = max(seen, number if isinstance(number, int) else 0)
+                if connection.scalar(select(AUDIT.c.digest).where(AUDIT.c.id == seen)) != digest:
+                    return f"Row {number} of the audit log is not the one that was exported, or is gone."
+        return ""
+
+
+def _first_at(connection: Connection, at: str) -> int:
+    """Return the id of the first row of a time, or after it, by halving: rows are without gaps, and times rise."""
+    low, high = 1, int(connection.scalar(select(AUDIT_HEAD.c.rows)) or 0) + 1
+    while low < high:
+        middle = (low + high) // 2
+        found = connection.scalar(select(AUDIT.c.at).where(AUDIT.c.id == middle))
+        low, high = (middle + 1, high) if found is not None and found < at else (low, middle)
+    return low
 
 
 def append(
     connection: Connection, at: datetime, actor: str, action: str, subject: str, detail: Mapping[str, object]
 ) -> AuditRow:
     """Add a row in the caller's writing transaction, so that the act and its record come to be together."""
-    head = connection.execute(select(AUDIT_HEAD).with_for_update()).mappings().one()
+    head = connection.execute(_HEAD).mappings().one()
     fields: dict[str, object] = {
         "id": head["rows"] + 1,
         "at": time_text(at),
@@ -168,48 +210,20 @@ def append(
         "detail": canonical(detail),
         "previous": head["digest"],
     }
-    fields["digest"] = digest_of(fields)
-    connection.execute(insert(AUDIT), fields)
-    connection.execute(update(AUDIT_HEAD), {"rows": fields["id"], "digest": fields["digest"]})
+    fields["digest"] = digest_of_row(fields)
+    connection.execute(_ADD, fields)
+    connection.execute(_ADVANCE, {"rows": fields["id"], "digest": fields["digest"]})
     return _row(fields)
 
 
-class _Chain:
-    """Follows the rows from the first; `fault` is the first one found, as (row, sentence)."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self.digest = NO_DIGEST
-        self.fault: tuple[int, str] | None = None
-
-    def take(self, fields: RowMapping) -> None:
-        self.rows += 1
-        if self.fault is None:
-            self.fault = self._fault_of(fields)
-            self.digest = fields["digest"]
-
-    def fault_of_head(self, head: Sequence[RowMapping]) -> tuple[int, str] | None:
-        said = [(fields["id"], fields["rows"], fields["digest"]) for fields in head]
-        if said == [(1, self.rows, self.digest)]:
-            return None
-        if len(said) == 1 and isinstance(said[0][1], int) and said[0][1] > self.rows:
-            first, last = self.rows + 1, said[0][1]
-            lost = f"row {last} was" if first == last else f"rows {first} to {last} were"
-            return first, f"The audit log ends too early: {lost} removed."
-        return self.rows, "The head of the audit log was altered, or rows were added past it."
-
-    def _fault_of(self, fields: RowMapping) -> tuple[int, str] | None:
-        expected = self.rows
-        if fields["id"] != expected:
-            return expected, f"Row {expected} of the audit log was removed or moved."
-        sealed = {
-            name: fields[name] if isinstance(fields[name], (int, str)) else repr(fields[name]) for name in _SEALED
-        }
-        if fields["digest"] != digest_of(sealed):
-            return expected, f"Row {expected} of the audit log was altered."
-        if fields["previous"] != self.digest:
-            return expected, f"Row {expected} of the audit log does not follow row {expected - 1}: one was replaced."
-        return None
+def _about(subject: str, dialect: str) -> ColumnElement[bool]:
+    """Return the condition that a row is about a subject or a part of it, such that the index on subjects is used."""
+    about = AUDIT.c.subject
+    if dialect != "sqlite":
+        parts = [about.startswith(f"{subject}{mark}", autoescape=True) for mark in "/@"]
+    else:  # whose LIKE does not look at case, and so not at the index; the characters after these end the range
+        parts = [(about >= f"{subject}{mark}") & (about < f"{subject}{chr(ord(mark) + 1)}") for mark in "/@"]
+    return or_(about == subject, *parts)
 
 
 def _row(fields: Mapping[str, object] | RowMapping) -> AuditRow:

@@ -1,4 +1,4 @@
-"""A condition such as ``auc >= 0.80`` and the numbers that were measured become a verdict that says by how much."""
+"""A condition such as ``auc >= 0.80`` and what was measured become a verdict: by how much, of what, on what."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from mlnb.errors import UsageError
+from mlnb.model.gate_words import refused, spelled_out
 from mlnb.model.metric_names import PATTERN, SLICE
 from mlnb.registry.canonical import canonical
 from mlnb.registry.reference import hint
@@ -55,6 +56,31 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """What was measured for a gate.
+
+    Attributes
+    ----------
+    value : float
+        The number; NaN where it is not known.
+    on : str
+        On what it was measured, as it stands behind "measured on": ``1,000 rows of the sample of delays/8``.
+    told : str
+        What a person should know beside the number: a sentence.
+    missing : str
+        Why it is not known, which fails the gate: a clause.
+    waived : str
+        Why the gate has nothing to ask here, which passes it: a clause.
+    """
+
+    value: float = math.nan
+    on: str = ""
+    told: str = ""
+    missing: str = ""
+    waived: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What a gate found.
 
@@ -69,7 +95,11 @@ class Verdict:
     passed : bool
         Whether the gate lets the version through.
     sentence : str
-        What was measured, the limit, and by how much it passed or failed.
+        What was measured, on what, the limit, and by how much it passed or failed.
+    on : str
+        On what it was measured; empty where the name says it.
+    waived : bool
+        Whether it passed because there was nothing to ask, such as no champion to be better than.
     """
 
     gate: str
@@ -77,6 +107,8 @@ class Verdict:
     limit: float
     passed: bool
     sentence: str
+    on: str = ""
+    waived: bool = False
 
     def to_json(self) -> dict[str, object]:
         """Return a mapping that JSON can spell; a measured NaN or infinity is a string."""
@@ -86,6 +118,8 @@ class Verdict:
             "limit": self.limit,
             "passed": self.passed,
             "sentence": self.sentence,
+            **({"on": self.on} if self.on else {}),
+            **({"waived": True} if self.waived else {}),
         }
 
     @classmethod
@@ -97,11 +131,13 @@ class Verdict:
             limit=float(str(fields["limit"])),
             passed=fields["passed"] is True,
             sentence=str(fields["sentence"]),
+            on=str(fields.get("on", "")),
+            waived=fields.get("waived") is True,
         )
 
 
 def parse_gate(text: str) -> Gate:
-    """Read ``METRIC OPERATOR NUMBER``.
+    """Read ``METRIC OPERATOR NUMBER``, or the words of `mlnb.model.gate_words` that stand for it.
 
     Raises
     ------
@@ -114,12 +150,13 @@ def parse_gate(text: str) -> Gate:
     'evaluate.auc >= 0.80'
     >>> parse_gate("auc_low[origin=JFK] >= .7").metric
     'auc_low[origin=JFK]'
+    >>> str(parse_gate("better_than_champion auc"))
+    'auc_gain_low > 0'
     """
-    match = _GATE.fullmatch(text)
+    match = _GATE.fullmatch(spelled_out(text))
     if match is None:
-        raise UsageError(
-            f"{text!r} is not a gate.", "Write METRIC OPERATOR NUMBER, for instance 'auc >= 0.80' or 'rows > 1000'."
-        )
+        remedy = refused(text) or "Write METRIC OPERATOR NUMBER, for instance 'auc >= 0.80' or 'rows > 1000'."
+        raise UsageError(f"{text!r} is not a gate.", remedy)
     metric, sign, written = match.groups()
     if sign not in OPERATORS:
         meant = _MISSPELT.get(sign)
@@ -131,14 +168,14 @@ def parse_gate(text: str) -> Gate:
     return Gate(metric, sign, limit, written)
 
 
-def judge(gates: Iterable[Gate], evidence: Mapping[str, float]) -> tuple[Verdict, ...]:
+def judge(gates: Iterable[Gate], evidence: Mapping[str, float | Finding]) -> tuple[Verdict, ...]:
     """Return one verdict for each gate, in their order.
 
     Parameters
     ----------
     gates : iterable of Gate
         The conditions.
-    evidence : mapping of str to float
+    evidence : mapping of str to float or Finding
         Everything that was measured, by name.
 
     Raises
@@ -152,10 +189,24 @@ def judge(gates: Iterable[Gate], evidence: Mapping[str, float]) -> tuple[Verdict
             raise UsageError(
                 f"The gate '{gate}' needs {gate.metric!r}, which nothing measured.", hint(gate.metric, evidence)
             )
-        measured = float(evidence[gate.metric])
-        passed = not math.isnan(measured) and OPERATORS[gate.operator](measured, gate.limit)
-        verdicts.append(Verdict(str(gate), measured, gate.limit, passed, _sentence(gate, measured)))
+        found = evidence[gate.metric]
+        verdicts.append(_verdict(gate, found if isinstance(found, Finding) else Finding(float(found))))
     return tuple(verdicts)
+
+
+def _verdict(gate: Gate, found: Finding) -> Verdict:
+    if found.waived:
+        sentence = f"{gate} asks nothing here: {found.waived}."
+        return Verdict(str(gate), found.value, gate.limit, True, sentence, found.on, waived=True)
+    if found.missing:
+        sentence = f"{gate.metric} is not known, so it cannot meet the limit {gate.written}: {found.missing}."
+        return Verdict(str(gate), math.nan, gate.limit, False, sentence, found.on)
+    passed = not math.isnan(found.value) and OPERATORS[gate.operator](found.value, gate.limit)
+    sentence = _sentence(gate, found.value)
+    if found.on:
+        sentence = f"{sentence.removesuffix('.')}; measured on {found.on}."
+    told = f"{sentence} {found.told}".rstrip()
+    return Verdict(str(gate), found.value, gate.limit, passed, told, found.on)
 
 
 def _sentence(gate: Gate, measured: float) -> str:

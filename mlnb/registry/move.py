@@ -1,21 +1,59 @@
-"""A version and an alias become a move: the row that tells of it, the alias, and the audit row, all or none."""
+"""A version and an alias become a move: the row that tells of it, the alias, the effects, the signed audit row."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Integer, String, bindparam, insert, select, update
 from sqlalchemy.engine import Connection, RowMapping
 
 from mlnb.errors import RegistryError
 from mlnb.registry.audit import append
 from mlnb.registry.canonical import canonical, storable, time_text
 from mlnb.registry.gates import Verdict
-from mlnb.registry.reconcile import record_of
+from mlnb.registry.outbox import Effect, enqueue
 from mlnb.registry.reference import hint
 from mlnb.registry.rows import promotion_of
+from mlnb.registry.signed import record_of, sign_head
 from mlnb.registry.version import Promotion
-from mlnb.store.ledger import ALIAS, PROMOTION
+from mlnb.store.tables import ALIAS, PROMOTION
+
+# Made once: to build a statement takes as long as to run it.
+_ADD = insert(PROMOTION).returning(PROMOTION.c.id)
+_BY_ID = select(PROMOTION).where(PROMOTION.c.id == bindparam("of_id", type_=Integer))
+_THIS = (ALIAS.c.model == bindparam("of_model", type_=String)) & (ALIAS.c.name == bindparam("of_name", type_=String))
+_STANDING, _POINT = select(ALIAS).where(_THIS), update(ALIAS).where(_THIS)
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """Who moves an alias, and what for.
+
+    Attributes
+    ----------
+    at : datetime.datetime
+        When, aware.
+    by, reason : str
+        Who, and why.
+    verdicts : tuple of Verdict
+        What the gates found.
+    forced : bool
+        Whether it goes ahead whatever they found.
+    effects : tuple of Effect
+        What the move must cause elsewhere.
+    policy : str
+        Digest of the policy that allows it; empty for none.
+    """
+
+    at: datetime
+    by: str
+    reason: str = ""
+    verdicts: tuple[Verdict, ...] = ()
+    forced: bool = False
+    effects: tuple[Effect, ...] = ()
+    policy: str = ""
 
 
 class Move:
@@ -25,40 +63,19 @@ class Move:
     ----------
     connection : sqlalchemy.engine.Connection
         The transaction.
-    at : datetime.datetime
-        When, aware.
-    by, reason : str
-        Who, and why.
-    verdicts : tuple of Verdict
-        What the gates found.
-    forced : bool
-        Whether it goes ahead whatever they found.
+    deed : Deed
+        Who moves it, and what for.
     """
 
-    def __init__(
-        self,
-        connection: Connection,
-        at: datetime,
-        by: str,
-        reason: str,
-        verdicts: tuple[Verdict, ...] = (),
-        forced: bool = False,
-    ) -> None:
+    def __init__(self, connection: Connection, deed: Deed) -> None:
         self._connection = connection
-        self._at = at
-        self._evidence: dict[str, object] = {
-            "at": time_text(at),
-            "by": storable(by),
-            "reason": storable(reason.strip()),
-            "verdicts": canonical([verdict.to_json() for verdict in verdicts]),
-            "forced": forced,
-        }
+        self._deed = deed
 
     def promote(self, model: str, alias: str, number: int) -> Promotion:
         """Lay a promotion of `number` on the one that holds the alias now."""
-        standing = self._standing(model, alias)
+        standing = standing_of(self._connection, model, alias)
         if standing is not None and standing["number"] == number:
-            return promotion_of(self._promotion(standing["promotion"]), changed=False)
+            return promotion_of(_promotion(self._connection, standing["promotion"]), changed=False)
         row = self._written(
             model=model,
             alias=alias,
@@ -71,60 +88,51 @@ class Move:
         self._point(model, alias, number, row["id"], new=standing is None)
         return promotion_of(row)
 
-    def rollback(self, model: str, alias: str) -> Promotion:
-        """Take the top promotion away, so that the one beneath holds the alias again.
-
-        Raises
-        ------
-        RegistryError
-            If there is no such alias, or nothing lies beneath.
-        """
-        standing = self._standing(model, alias)
-        if standing is None:
-            known = self._connection.scalars(select(ALIAS.c.name).where(ALIAS.c.model == model))
-            raise RegistryError(f"{model} has no alias {alias!r}.", hint(alias, known), model=model, alias=alias)
-        beneath = self._promotion(standing["promotion"])["beneath"]
-        if beneath is None:
-            raise RegistryError(
-                f"{model}@{alias} cannot be rolled back: nothing held it before {model}/{standing['number']}.",
-                f"Promote another version: mlnb promote {model}/N {alias}.",
-                model=model,
-                version=standing["number"],
-                alias=alias,
-            )
-        number = self._promotion(beneath)["to_number"]
+    def rollback(self, model: str, alias: str, target: RowMapping) -> Promotion:
+        """Take promotions away until `target`, which `target_of` has found, holds the alias again."""
+        standing = standing_of(self._connection, model, alias)
+        if standing is None or standing["promotion"] == target["id"]:
+            return promotion_of(target, changed=False)
         row = self._written(
             model=model,
             alias=alias,
             kind="rollback",
             from_number=standing["number"],
-            to_number=number,
-            beneath=None,
+            to_number=target["to_number"],
+            beneath=target["id"],
             undoes=standing["promotion"],
         )
-        self._point(model, alias, number, beneath, new=False)
+        self._point(model, alias, target["to_number"], target["id"], new=False)
         return promotion_of(row)
 
-    def _standing(self, model: str, alias: str) -> RowMapping | None:
-        query = select(ALIAS).where(ALIAS.c.model == model, ALIAS.c.name == alias)
-        return self._connection.execute(query).mappings().one_or_none()
-
-    def _promotion(self, number: int) -> RowMapping:
-        return self._connection.execute(select(PROMOTION).where(PROMOTION.c.id == number)).mappings().one()
-
     def _written(self, **fields: str | int | None) -> dict[str, object]:
-        row: dict[str, object] = {**self._evidence, **fields}
-        row["id"] = self._connection.scalar(insert(PROMOTION).returning(PROMOTION.c.id), row)
-        detail = {
+        deed = self._deed
+        row: dict[str, object] = {
+            "at": time_text(deed.at),
+            "by": storable(deed.by),
+            "reason": storable(deed.reason.strip()),
+            "verdicts": canonical([verdict.to_json() for verdict in deed.verdicts]),
+            "forced": deed.forced,
+            **fields,
+        }
+        row["id"] = self._connection.scalar(_ADD, row)
+        detail: dict[str, object] = {
             "promotion": row["id"],
             "from": row["from_number"],
             "to": row["to_number"],
             "reason": row["reason"],
             "forced": row["forced"],
             "record": record_of(row),
+            "signed": True,
         }
+        if deed.policy:
+            detail["policy"] = deed.policy
+        if deed.effects:
+            cause = {**promotion_of(row).to_json(), "id": row["id"]}
+            detail["effects"] = enqueue(self._connection, deed.at, str(row["model"]), deed.effects, cause)
         subject = f"{row['model']}@{row['alias']}"
-        append(self._connection, self._at, str(row["by"]), str(row["kind"]), subject, detail)
+        act = append(self._connection, deed.at, deed.by, str(row["kind"]), subject, detail)
+        sign_head(self._connection, deed.at, act.id, act.digest)
         return row
 
     def _point(self, model: str, alias: str, number: int, promotion: object, *, new: bool) -> None:
@@ -132,4 +140,61 @@ class Move:
         if new:
             self._connection.execute(insert(ALIAS), {"model": model, "name": alias, **place})
         else:
-            self._connection.execute(update(ALIAS).where(ALIAS.c.model == model, ALIAS.c.name == alias), place)
+            self._connection.execute(_POINT, {"of_model": model, "of_name": alias, **place})
+
+
+def standing_of(connection: Connection, model: str, alias: str) -> RowMapping | None:
+    """Return the row of an alias; None where it does not exist."""
+    return connection.execute(_STANDING, {"of_model": model, "of_name": alias}).mappings().one_or_none()
+
+
+def target_of(connection: Connection, model: str, alias: str, number: int) -> RowMapping:
+    """Return the row of the promotion that a rollback leads to.
+
+    Parameters
+    ----------
+    number : int
+        The version to go back to: one that has held the alias. 0 for the one before the present.
+
+    Raises
+    ------
+    RegistryError
+        If there is no such alias, nothing lies beneath, or that version has never held it.
+    """
+    standing = standing_of(connection, model, alias)
+    if standing is None:
+        known = connection.scalars(select(ALIAS.c.name).where(ALIAS.c.model == model))
+        raise RegistryError(f"{model} has no alias {alias!r}.", hint(alias, known), model=model, alias=alias)
+    if number == standing["number"]:
+        return _promotion(connection, standing["promotion"])
+    found = _held_by(connection, model, alias, standing["promotion"], number)
+    if found is not None:
+        return _promotion(connection, found)
+    if number:
+        problem = f"{model}/{number} has never held {alias}, so there is no way back to it."
+        remedy = f"Promote it, through the gates: mlnb promote {model}/{number} {alias}."
+    else:
+        problem = f"{model}@{alias} cannot be rolled back: nothing held it before {model}/{standing['number']}."
+        remedy = f"Promote another version: mlnb promote {model}/N {alias}."
+    raise RegistryError(problem, remedy, model=model, version=number or standing["number"], alias=alias)
+
+
+def _held_by(connection: Connection, model: str, alias: str, top: int, number: int) -> int | None:
+    """Return the promotion to go back to: the nearest beneath the top, else the last one that was taken away."""
+    if not number:
+        beneath = _promotion(connection, top)["beneath"]
+        return None if beneath is None else int(beneath)
+    query = select(PROMOTION.c.id, PROMOTION.c.to_number, PROMOTION.c.beneath)
+    rows = connection.execute(
+        query.where(PROMOTION.c.model == model, PROMOTION.c.alias == alias, PROMOTION.c.kind == "promote")
+    ).all()
+    beneath_of = {row.id: row.beneath for row in rows}
+    right: Iterable[int] = {row.id for row in rows if row.to_number == number}
+    down = beneath_of.get(top)
+    while down is not None and down not in right:
+        down = beneath_of.get(down)
+    return max(right, default=None) if down is None else down
+
+
+def _promotion(connection: Connection, number: int) -> RowMapping:
+    return connection.execute(_BY_ID, {"of_id": number}).mappings().one()

@@ -33,6 +33,7 @@ def unpack(files: Mapping[str, str], store: FileStore, folder: Path) -> None:
     if _holds(folder, files):
         return
     make_folder(folder.parent)
+    store.bring(files.values())
     draft = folder.with_name(f".{folder.name}.{token_hex(4)}")
     try:
         make_folder(draft)

@@ -1,4 +1,4 @@
-"""A finished run and the package made of it become the version's portrait: ``card.json`` and ``importance.json``.
+"""A finished run and its package become the version's portrait: ``card.json``, ``importance.json``, ``truth.json``.
 
 Labels are looked for among the run's own variables: the sample's name with ``y`` for ``X``, then the names that people
 give to them. They count only if they belong to the sample's rows (by index, or by number where there is none) and the
@@ -25,6 +25,7 @@ from mlnb.model.fairness import HOW_TO_GET, Fairness, installed, measure_fairnes
 from mlnb.model.importance import FILE as IMPORTANCE
 from mlnb.model.importance import labels_fit, measure_importance
 from mlnb.registry.card_words import written_words
+from mlnb.registry.labelled import write_truth
 from mlnb.store.codec import decode
 from mlnb.store.manifest import write_json
 
@@ -70,6 +71,8 @@ def portray(package: Path, sitter: Sitter, deploy: Deploy, record: RunRecord, st
     """Write ``card.json`` and, where the answers are numbers, ``importance.json`` into the package."""
     store, notes = state.files, list[str]()
     labels, labels_from = _labels(sitter, deploy, record, store)
+    if labels is not None:
+        write_truth(package, labels, labels_from)
     try:
         importance = measure_importance(sitter.scorer, sitter.columns, labels, labels_from=labels_from)
         write_json(package / IMPORTANCE, importance.to_json())
@@ -110,7 +113,7 @@ def _labels(sitter: Sitter, deploy: Deploy, record: RunRecord, store: FileStore)
     for giver, artifact in _found(record, store):
         if artifact.name not in wanted or wanted[artifact.name]:
             continue
-        found = _aligned(decode(artifact, store), sitter.sample)
+        found = aligned(decode(artifact, store), sitter.sample)
         if found is not None and labels_fit(sitter.scorer, sitter.columns, found):
             wanted[artifact.name] = (found, f"{giver}.{artifact.name}")
     return next((one for one in wanted.values() if one is not None), (None, ""))
@@ -155,7 +158,7 @@ def _sensitive(column: str, sitter: Sitter, record: RunRecord, store: FileStore)
         value: Any = decode(artifact, store)
         if framed:
             value = value[column] if column in getattr(value, "columns", ()) else None
-        found = None if value is None else _aligned(value, sitter.sample)
+        found = None if value is None else aligned(value, sitter.sample)
         if found is not None:
             return found
     return None
@@ -169,7 +172,7 @@ def _found(record: RunRecord, store: FileStore) -> Iterator[tuple[str, Artifact]
                 yield stage.name, artifact
 
 
-def _aligned(value: Any, sample: Any) -> Values | None:
+def aligned(value: Any, sample: Any) -> Values | None:
     """Return one value for each row of the sample, None where the rows are others."""
     index: Any = getattr(value, "index", None)
     wanted: Any = getattr(sample, "index", None)

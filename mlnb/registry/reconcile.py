@@ -1,79 +1,177 @@
-"""The tables of versions, promotions and aliases are compared with what the audit log says was done.
+"""The tables beside the audit log are compared with what the log says was done.
 
-`record_of` is what an audit row keeps of a row in another table. Lasting: it covers every column of format 1 of the
-ledger.
+A row of the log keeps the digest of the row that its act wrote (`mlnb.registry.signed.record_of`), or what it wrote.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from sqlalchemy import Table, select
 from sqlalchemy.engine import Connection, RowMapping
 
-from mlnb.registry.canonical import digest_of
-from mlnb.store.ledger import ALIAS, AUDIT, MODEL, PROMOTION, VERSION
+from mlnb.registry.signed import effect_record, record_of
+from mlnb.store.tables import ALIAS, APPROVAL, MODEL, OUTBOX, PROMOTION, TAG, VERSION
 
 Fault = tuple[int, str]
 """Id of the audit row that is contradicted (0 where none speaks of it), and the sentence."""
 
 
-def record_of(row: Mapping[str, object] | RowMapping) -> str:
-    """Return the digest of a row of ``version`` or ``promotion``."""
-    return digest_of({str(name): value if _spelt(value) else repr(value) for name, value in row.items()})
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the log says of a row elsewhere.
+
+    Attributes
+    ----------
+    act : int
+        The audit row that says it.
+    record : str
+        Digest of the row.
+    seal, key : str
+        Of a version: its signature.
+    """
+
+    act: int
+    record: str
+    seal: str = ""
+    key: str = ""
 
 
-def reconcile(connection: Connection) -> Fault | None:
-    """Return the first contradiction between the log, whose chain was verified, and the other tables."""
-    acts = connection.execute(
-        select(AUDIT.c.id, AUDIT.c.action, AUDIT.c.subject, AUDIT.c.detail)
-        .where(AUDIT.c.action.in_(("register", "promote", "rollback")))
-        .order_by(AUDIT.c.id)
-    )
-    versions: dict[str, tuple[int, str]] = {}
-    promotions: dict[str, tuple[int, str]] = {}
-    for number, action, subject, text in acts:
-        detail = json.loads(text)
-        if action == "register":
-            versions[subject] = (number, detail["record"])
+class Acts:
+    """What the rows of a log whose chain is whole say, row by row.
+
+    Attributes
+    ----------
+    versions, promotions, approvals, effects : dict of str to Said
+        By reference, or by id.
+    tags : dict
+        By reference and name: the audit row and the value.
+    signed : dict of int to str
+        The rows at which the head was signed, with their digests.
+    unsigned : int
+        Moves of aliases from the time before signatures.
+    unsigned_after_signed : int
+        The first move that is not signed although one before it is; 0 for none.
+    unreadable : int
+        The first row that does not say what a row of its action says; 0 for none.
+    """
+
+    def __init__(self) -> None:
+        self.versions: dict[str, Said] = {}
+        self.promotions: dict[str, Said] = {}
+        self.approvals: dict[str, Said] = {}
+        self.effects: dict[str, Said] = {}
+        self.tags: dict[tuple[str, str], tuple[int, str]] = {}
+        self.signed: dict[int, str] = {}
+        self.unsigned = 0
+        self.unsigned_after_signed = 0
+        self.unreadable = 0
+
+    def take(self, row: RowMapping) -> None:
+        """Read the next row of ``audit``."""
+        try:
+            self._take(row)
+        except (ValueError, TypeError, KeyError, AttributeError):  # somebody wrote it who knows the chain alone
+            self.unreadable = self.unreadable or int(row["id"])
+
+    def _take(self, row: RowMapping) -> None:
+        number, action, subject = row["id"], row["action"], row["subject"]
+        if action in ("register", "vouch"):
+            detail = json.loads(row["detail"])
+            seal, key = str(detail.get("seal", "")), str(detail.get("key", ""))
+            self.versions[subject] = Said(number, detail["record"], seal, key)
+        elif action in ("promote", "rollback"):
+            self._take_move(number, row["digest"], json.loads(row["detail"]))
+        elif action == "approve":
+            detail = json.loads(row["detail"])
+            self.approvals[str(detail["approval"])] = Said(number, detail["record"])
+        elif action == "tag":
+            detail = json.loads(row["detail"])
+            self.tags[subject, detail["name"]] = (number, detail["value"])
+        elif action == "untag":
+            self.tags.pop((subject, json.loads(row["detail"])["name"]), None)
+
+    def _take_move(self, number: int, digest: str, detail: dict[str, object]) -> None:
+        self.promotions[str(detail["promotion"])] = Said(number, str(detail["record"]))
+        effects = detail.get("effects", {})
+        if isinstance(effects, dict):
+            self.effects.update({str(key): Said(number, str(record)) for key, record in effects.items()})
+        if detail.get("signed") is True:
+            self.signed[number] = digest
+        elif self.signed:
+            self.unsigned_after_signed = self.unsigned_after_signed or number
         else:
-            promotions[str(detail["promotion"])] = (number, detail["record"])
-    return (
-        _compare("Version", versions, _records(connection, VERSION, "{model}/{number}"))
-        or _compare("Promotion", promotions, _records(connection, PROMOTION, "{id}"))
-        or _fault_of_aliases(connection)
-        or _fault_of_models(connection)
+            self.unsigned += 1
+
+
+def reconcile(connection: Connection, acts: Acts) -> Iterator[Fault]:
+    """Yield the first contradiction of each kind between the log and the other tables."""
+    if acts.unreadable:
+        yield acts.unreadable, f"Row {acts.unreadable} of the audit log does not say what a row of its action says."
+    checks = (
+        _compare("Version", acts.versions, _records(connection, VERSION, "{model}/{number}")),
+        _compare("Promotion", acts.promotions, _records(connection, PROMOTION, "{id}")),
+        _compare("Approval", acts.approvals, _records(connection, APPROVAL, "{id}")),
+        _compare("Effect", acts.effects, _effects(connection)),
+        _fault_of_tags(connection, acts),
+        _fault_of_aliases(connection),
+        _fault_of_models(connection),
     )
+    yield from (fault for fault in checks if fault is not None)
 
 
-def _records(connection: Connection, table: Table, key: str) -> Iterator[tuple[str, str]]:
+def _records(connection: Connection, table: Table, key: str) -> Iterator[tuple[str, Said]]:
     rows = connection.execute(select(table)).mappings().yield_per(1000)
-    return ((key.format(**row), record_of(row)) for row in rows)
+    if table is VERSION:
+        return ((key.format(**row), Said(0, record_of(row), row["seal"], row["key"])) for row in rows)
+    return ((key.format(**row), Said(0, record_of(row))) for row in rows)
 
 
-def _compare(kind: str, said: dict[str, tuple[int, str]], found: Iterator[tuple[str, str]]) -> Fault | None:
+def _effects(connection: Connection) -> Iterator[tuple[str, Said]]:
+    rows = connection.execute(select(OUTBOX)).mappings().yield_per(1000)
+    return ((str(row["id"]), Said(0, effect_record(row))) for row in rows)
+
+
+def _compare(kind: str, said: dict[str, Said], found: Iterator[tuple[str, Said]]) -> Fault | None:
     left = dict(said)
-    for key, record in found:
-        act, expected = left.pop(key, (0, ""))
-        if not act:
+    for key, now in found:
+        then = left.pop(key, None)
+        if then is None:
             return 0, f"{kind} {key} is in the ledger, but no row of the audit log made it."
-        if record != expected:
-            return act, f"{kind} {key} was altered after row {act} of the audit log had recorded it."
+        if (now.record, now.seal, now.key) != (then.record, then.seal, then.key):
+            return then.act, f"{kind} {key} was altered after row {then.act} of the audit log had recorded it."
     if left:
-        key, (act, _) = min(left.items(), key=lambda item: item[1])
-        return act, f"{kind} {key} was removed after row {act} of the audit log had recorded it."
+        key, then = min(left.items(), key=lambda item: item[1].act)
+        return then.act, f"{kind} {key} was removed after row {then.act} of the audit log had recorded it."
+    return None
+
+
+def _fault_of_tags(connection: Connection, acts: Acts) -> Fault | None:
+    left = dict(acts.tags)
+    for row in connection.execute(select(TAG)).mappings():
+        ref = f"{row['model']}/{row['number']}"
+        act, value = left.pop((ref, row["name"]), (0, ""))
+        if not act:
+            return 0, f"The tag {row['name']} of {ref} is in the ledger, but no row of the audit log made it."
+        if value != row["value"]:
+            return act, f"The tag {row['name']} of {ref} was altered after row {act} of the audit log had recorded it."
+    for (ref, name), (act, _) in left.items():
+        return act, f"The tag {name} of {ref} was removed after row {act} of the audit log had recorded it."
     return None
 
 
 def _fault_of_aliases(connection: Connection) -> Fault | None:
-    """Replay the promotions: each lies on the one that held the alias before, a rollback takes the top one away."""
+    """Replay the promotions: each lies on the one that held the alias before, a rollback takes some of them away."""
     tops: dict[tuple[str, str], tuple[int, int]] = {}
     beneath: dict[int, int] = {}
-    for row in connection.execute(select(PROMOTION).order_by(PROMOTION.c.id)).mappings():
-        top = row["id"] if row["kind"] == "promote" else beneath.get(row["undoes"], 0)
+    for row in connection.execute(select(PROMOTION).order_by(PROMOTION.c.id)).mappings().yield_per(1000):
         if row["kind"] == "promote":
-            beneath[row["id"]] = row["beneath"]
+            top = row["id"]
+            beneath[top] = row["beneath"]
+        else:  # before schema 2 a rollback did not say where it leads to: to the one beneath
+            top = row["beneath"] or beneath.get(row["undoes"], 0)
         tops[row["model"], row["alias"]] = (row["to_number"], top)
     for row in connection.execute(select(ALIAS)).mappings():
         if tops.pop((row["model"], row["name"]), None) != (row["number"], row["promotion"]):
@@ -85,13 +183,18 @@ def _fault_of_aliases(connection: Connection) -> Fault | None:
 
 def _fault_of_models(connection: Connection) -> Fault | None:
     counts: dict[str, int] = {}
-    for (model,) in connection.execute(select(VERSION.c.model)):
+    first: dict[str, str] = {}
+    columns = (VERSION.c.model, VERSION.c.number, VERSION.c.created_at)
+    for model, number, created_at in connection.execute(select(*columns)).yield_per(1000):
         counts[model] = counts.get(model, 0) + 1
-    for name, last_number in connection.execute(select(MODEL.c.name, MODEL.c.last_number)):
-        if counts.get(name, 0) != last_number:
-            return 0, f"The model {name} counts {last_number} versions, but has {counts.get(name, 0)}."
+        if number == 1:
+            first[model] = created_at
+    for row in connection.execute(select(MODEL)).mappings():
+        name, has = row["name"], counts.pop(row["name"], 0)
+        if has != row["last_number"]:
+            return 0, f"The model {name} counts {row['last_number']} versions, but has {has}."
+        if row["created_at"] != first.get(name):
+            return 0, f"The time of the model {name} is not that of its first version."
+    for name in counts:
+        return 0, f"The model {name} was removed, but has versions."
     return None
-
-
-def _spelt(value: object) -> bool:
-    return value is None or isinstance(value, (str, int))

@@ -4,37 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from pathlib import Path
+from functools import partial
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import String, bindparam, insert, update
+from sqlalchemy.engine import Connection, RowMapping
 
-from mlnb.errors import GateError, RegistryError, UsageError
-from mlnb.model.evaluation import Evaluation
-from mlnb.model.evaluation_codec import FILE as EVALUATIONS
-from mlnb.model.evaluation_codec import read_all
-from mlnb.registry.audit import append, utc_now
-from mlnb.registry.canonical import time_text
+from mlnb.errors import GateError, OvertakenError, PolicyError, RegistryError, UsageError
+from mlnb.registry.audit import append
+from mlnb.registry.canonical import time_text, utc_now
+from mlnb.registry.catalogue import Catalogue
 from mlnb.registry.gates import Verdict
-from mlnb.registry.move import Move
-from mlnb.registry.package import unpack
-from mlnb.registry.reconcile import record_of
-from mlnb.registry.reference import check_name, parse_reference
+from mlnb.registry.move import Deed, Move, standing_of, target_of
+from mlnb.registry.outbox import Effect
+from mlnb.registry.policy import EVERYBODY, Act, Policy
+from mlnb.registry.reference import Reference, check_name, parse_reference
+from mlnb.registry.remarks import (
+    Key,
+    add_approval,
+    approval_detail,
+    approval_of,
+    approvals_of,
+    drop_tag,
+    key_of,
+    set_tag,
+    tags_of,
+    with_tags,
+)
 from mlnb.registry.rows import (
     check_known,
+    counted,
     fields_of,
     lock_model,
-    promotion_of,
     resolve,
     version_of,
-    version_where,
+    version_with,
 )
-from mlnb.registry.version import Draft, Promotion, Version
+from mlnb.registry.signed import record_of, seal_of
+from mlnb.registry.version import Approval, Draft, Promotion, Version
 from mlnb.store.files import FileStore
-from mlnb.store.ledger import ALIAS, MODEL, PROMOTION, VERSION, Ledger
+from mlnb.store.ledger import Ledger
+from mlnb.store.tables import MODEL, VERSION
+
+# Made once: to build a statement takes as long as to run it.
+_ADD, _COUNT = insert(VERSION), update(MODEL).where(MODEL.c.name == bindparam("of_name", type_=String))
 
 
-class Registry:
-    """The versions and aliases of a project.
+class Registry(Catalogue):
+    """The versions and aliases of a project, and every act on them.
 
     Parameters
     ----------
@@ -44,12 +60,20 @@ class Registry:
         Where the bytes of the packages are.
     clock : callable
         Returns the present time, aware.
+    policy : Policy
+        Who may do what.
     """
 
-    def __init__(self, ledger: Ledger, store: FileStore, clock: Callable[[], datetime] = utc_now) -> None:
-        self._ledger = ledger
-        self._store = store
+    def __init__(
+        self,
+        ledger: Ledger,
+        store: FileStore,
+        clock: Callable[[], datetime] = utc_now,
+        policy: Policy = EVERYBODY,
+    ) -> None:
+        super().__init__(ledger, store)
         self._clock = clock
+        self._policy = policy
 
     def register(self, draft: Draft) -> Version:
         """Return the version that has the draft's content: the one that is there, or a new one with the next number.
@@ -67,109 +91,107 @@ class Registry:
             raise RegistryError(
                 f"The package of {draft.model} is empty.", "Export the model into it first.", model=draft.model
             )
-        for name, digest in draft.files.items():
+        for name in draft.files:
             check_name("file", name)
-            self._store.path(digest)
+        self._store.keep([*draft.files.values(), *filter(self._store.stored, draft.lineage.digests())])
         fields = fields_of(draft)
         with self._ledger.write() as connection:
             at = self._clock()
-            model = {"name": draft.model, "last_number": 0, "created_at": time_text(at)}
-            self._ledger.insert_missing(connection, MODEL, model)
-            last_number = lock_model(connection, draft.model)
-            same = version_where(connection, draft.model, VERSION.c.content == fields["content"])
+            last_number = counted(connection, draft.model)
+            if last_number is None:
+                model = {"name": draft.model, "last_number": 0, "created_at": time_text(at)}
+                self._ledger.insert_missing(connection, MODEL, model)
+                last_number = counted(connection, draft.model) or 0  # of another process, which was faster
+            same = version_with(connection, draft.model, str(fields["content"]))
             if same is not None:
-                return version_of(same)
+                return version_of(same, tags_of(connection, draft.model, same["number"]).get(key_of(same)))
             row = {**fields, "number": last_number + 1, "created_at": time_text(at)}
-            connection.execute(insert(VERSION), row)
-            connection.execute(update(MODEL).where(MODEL.c.name == draft.model), {"last_number": row["number"]})
-            detail = {"content": row["content"], "run": draft.lineage.run, "record": record_of(row)}
+            row["seal"], row["key"] = seal_of(row)
+            connection.execute(_ADD, row)
+            connection.execute(_COUNT, {"of_name": draft.model, "last_number": row["number"]})
+            detail = {"content": row["content"], "run": draft.lineage.run, **_sealed(row)}
             append(connection, at, draft.by, "register", f"{draft.model}/{row['number']}", detail)
         return version_of(row)
 
-    def find(self, model: str, content: str) -> Version | None:
-        """Return the model's version with that content, so that nobody need export it again."""
-        with self._ledger.read() as connection:
-            row = version_where(connection, model, VERSION.c.content == content)
-        return None if row is None else version_of(row)
-
-    def get(self, ref: str) -> Version:
-        """Return the version that ``delays/7`` or ``delays@production`` means now.
+    def vouch(self, ref: str, *, by: str, reason: str) -> Version:
+        """Sign a version that an older mlnb registered, or somebody whose key is not trusted.
 
         Raises
         ------
-        RegistryError
-            If there is no such model, version or alias.
-        """
-        reference = parse_reference(ref)
-        with self._ledger.read() as connection:
-            return version_of(resolve(connection, reference))
-
-    def evaluations(self, version: Version) -> dict[str, Evaluation]:
-        """Return what the run of a version has measured, by ``stage.variable``; empty where it evaluated nothing.
-
-        Raises
-        ------
-        CorruptError
-            If the bytes are not in the store.
-        """
-        digest = version.files.get(EVALUATIONS)
-        return read_all(self._store.verify(digest)) if digest else {}
-
-    def list(self, model: str = "") -> tuple[Version, ...]:
-        """Return the versions of one model, or of all, by model and number.
-
-        Raises
-        ------
-        RegistryError
-            If there is no such model.
-        """
-        query = select(VERSION).order_by(VERSION.c.model, VERSION.c.number)
-        with self._ledger.read() as connection:
-            if model:
-                check_known(connection, model)
-                query = query.where(VERSION.c.model == model)
-            return tuple(version_of(row) for row in connection.execute(query).mappings())
-
-    def models(self) -> tuple[str, ...]:
-        """Return the names of all models, sorted."""
-        with self._ledger.read() as connection:
-            return tuple(connection.scalars(select(MODEL.c.name).order_by(MODEL.c.name)))
-
-    def aliases(self, model: str) -> dict[str, int]:
-        """Return where each alias of the model points to, sorted by name; empty for a model without any."""
-        query = select(ALIAS.c.name, ALIAS.c.number).where(ALIAS.c.model == model).order_by(ALIAS.c.name)
-        with self._ledger.read() as connection:
-            return {row.name: row.number for row in connection.execute(query)}
-
-    def history(self, model: str, alias: str = "") -> tuple[Promotion, ...]:
-        """Return every move of one alias, or of all of the model, the oldest first.
-
-        Raises
-        ------
-        RegistryError
-            If there is no such model.
-        """
-        query = select(PROMOTION).where(PROMOTION.c.model == model).order_by(PROMOTION.c.id)
-        if alias:
-            query = query.where(PROMOTION.c.alias == alias)
-        with self._ledger.read() as connection:
-            check_known(connection, model)
-            return tuple(promotion_of(row) for row in connection.execute(query).mappings())
-
-    def unpack(self, version: Version, folder: Path) -> None:
-        """Write the package's files to `folder`, wholly or not at all; a folder that holds just them already is left.
-
-        Raises
-        ------
+        UsageError
+            If no reason is given.
         CorruptError
             If stored bytes are not what was registered.
-        StorageError
-            If the folder cannot be written, or holds something else.
         """
-        unpack(version.files, self._store, folder)
+        _check_actor(by)
+        if not reason.strip():
+            raise UsageError(
+                f"Vouching for {ref} needs a reason.", "Say how you know where it comes from: --reason TEXT."
+            )
+        reference = parse_reference(ref)
+        with self._ledger.read() as connection:
+            self._check_bytes(resolve(connection, reference))
+        with self._ledger.write() as connection:
+            at = self._clock()
+            lock_model(connection, reference.model)
+            row = dict(resolve(connection, reference))
+            row["seal"], row["key"] = seal_of(row)
+            mine = (VERSION.c.model == row["model"]) & (VERSION.c.number == row["number"])
+            connection.execute(update(VERSION).where(mine), {"seal": row["seal"], "key": row["key"]})
+            subject, detail = f"{row['model']}/{row['number']}", {"reason": reason.strip(), **_sealed(row)}
+            append(connection, at, by, "vouch", subject, detail)
+            return version_of(row, tags_of(connection, *key_of(row)).get(key_of(row)))
+
+    def tag(self, ref: str, name: str, value: str, *, by: str) -> Version:
+        """Write a tag on a version, in the place of the one that had the name; each change is in the audit log.
+
+        Raises
+        ------
+        RegistryError
+            If there is no such version, or the tag cannot have that name.
+        """
+        return self._tagged(ref, name, by, partial(set_tag, name=name, value=value))
+
+    def untag(self, ref: str, name: str, *, by: str) -> Version:
+        """Take a tag away from a version; one that is not there stays away."""
+        return self._tagged(ref, name, by, partial(drop_tag, name=name))
+
+    def approve(self, ref: str, alias: str, *, by: str, reason: str = "") -> Approval:
+        """Write down that a person approves of a version for an alias.
+
+        Raises
+        ------
+        RegistryError
+            If there is no such version, or no alias can have that name.
+        PolicyError
+            If the policy does not let them; that is in the log.
+        """
+        reference = parse_reference(ref)
+        check_name("alias", alias)
+        _check_actor(by)
+        with self._ledger.write() as connection:
+            at = self._clock()
+            lock_model(connection, reference.model)
+            version = resolve(connection, reference)
+            refusal = self._refusal(connection, Deed(at, by), "approve", alias, version)
+            if not refusal:
+                row = add_approval(connection, at, key_of(version), alias, by, reason)
+                detail = approval_detail(row, self._policy.digest)
+                append(connection, at, by, "approve", f"{version['model']}/{version['number']}", detail)
+                return approval_of(row)
+        raise _policy_error(refusal, by, alias)
 
     def promote(
-        self, ref: str, alias: str, *, by: str, reason: str = "", verdicts: Iterable[Verdict] = (), force: bool = False
+        self,
+        ref: str,
+        alias: str,
+        *,
+        by: str,
+        reason: str = "",
+        verdicts: Iterable[Verdict] = (),
+        force: bool = False,
+        effects: Iterable[Effect] = (),
+        held: int | None = None,
     ) -> Promotion:
         """Point `alias` to the version that `ref` means.
 
@@ -185,6 +207,10 @@ class Registry:
             What the gates found; kept as evidence.
         force : bool
             Go ahead although a gate failed. Needs a reason, and is written down.
+        effects : iterable of Effect
+            What the move must cause elsewhere: written with it, done afterwards (`mlnb.registry.outbox`).
+        held : int
+            Number of the version that held the alias when the gates were judged, 0 for none; None does not ask.
 
         Returns
         -------
@@ -195,6 +221,12 @@ class Registry:
         ------
         GateError
             If a gate failed and `force` is not set, even where the alias is there already; the refusal is in the log.
+        PolicyError
+            If the policy does not let them; the refusal is in the log.
+        UntrustedError, CorruptError
+            As `verify`.
+        OvertakenError
+            If another version than `held` holds the alias by now.
         RegistryError
             If there is no such version, or the alias cannot have that name.
         UsageError
@@ -207,43 +239,139 @@ class Registry:
             raise UsageError(
                 f"Promoting {ref} to {alias} by force needs a reason.", "Say why, for the audit log: --reason TEXT."
             )
-        evidence = tuple(verdicts)
-        with self._ledger.write() as connection:
-            at = self._clock()
-            lock_model(connection, reference.model)
-            number: int = resolve(connection, reference)["number"]
-            refused = not force and not all(verdict.passed for verdict in evidence)
-            if refused:
+        evidence, wished = tuple(verdicts), tuple(effects)
+        while True:
+            sound = self._sound(reference)
+            with self._ledger.write() as connection:
+                deed = Deed(self._clock(), by, reason, evidence, force, wished, self._policy.digest)
+                lock_model(connection, reference.model)
+                version = resolve(connection, reference)
+                if dict(version) != sound:
+                    continue  # the reference has come to mean another one: that must be looked at, too
+                number: int = version["number"]
+                _check_held(connection, reference.model, alias, held)
+                refusal = self._refusal(connection, deed, "promote", alias, version)
+                if refusal:
+                    break
+                if force or all(verdict.passed for verdict in evidence):
+                    return Move(connection, deed).promote(reference.model, alias, number)
                 detail = {"alias": alias, "verdicts": [verdict.to_json() for verdict in evidence]}
-                append(connection, at, by, "gate-failed", f"{reference.model}/{number}", detail)
-            else:
-                return Move(connection, at, by, reason, evidence, force).promote(reference.model, alias, number)
+                append(connection, deed.at, by, "gate-failed", f"{reference.model}/{number}", detail)
+                break
+        if refusal:
+            raise _policy_error(refusal, by, alias)
         raise _gate_error(f"{reference.model}/{number}", alias, evidence)
 
-    def rollback(self, model: str, alias: str, *, by: str, reason: str = "") -> Promotion:
-        """Undo the last promotion of `alias` that is not undone yet.
+    def rollback(
+        self, model: str, alias: str, *, by: str, reason: str = "", to: int = 0, effects: Iterable[Effect] = ()
+    ) -> Promotion:
+        """Undo the last promotion of `alias` that is not undone yet, or all since a version that had held it.
 
         The promotions of an alias lie on each other; a rollback takes the top one away. So after promotions of 1, 2 and
         3 the first rollback leads to 2, the second to 1, and the third is refused; after a rollback to 2 and a
         promotion of 4, a rollback leads to 2 again.
 
+        Parameters
+        ----------
+        by, reason : str
+            Who, and why.
+        to : int
+            Number of the version to go back to, one that has held the alias before; 0 for the one beneath.
+        effects : iterable of Effect
+            As in `promote`.
+
         Raises
         ------
         RegistryError
             If there is no such alias, or nothing to go back to.
+        PolicyError
+            If the policy does not let them; the refusal is in the log.
+        UntrustedError, CorruptError
+            As `verify`, of the version that it leads to.
         """
         check_name("model", model)
         check_name("alias", alias)
         _check_actor(by)
+        wished = tuple(effects)
+        while True:
+            with self._ledger.read() as connection:
+                check_known(connection, model)
+                number = target_of(connection, model, alias, to)["to_number"]
+            sound = self._sound(Reference(model, number))
+            with self._ledger.write() as connection:
+                deed = Deed(self._clock(), by, reason, effects=wished, policy=self._policy.digest)
+                lock_model(connection, model)
+                target = target_of(connection, model, alias, to)
+                version = resolve(connection, Reference(model, target["to_number"]))
+                if dict(version) != sound:
+                    continue
+                refusal = self._refusal(connection, deed, "rollback", alias, version)
+                if not refusal:
+                    return Move(connection, deed).rollback(model, alias, target)
+            raise _policy_error(refusal, by, alias)
+
+    def _tagged(
+        self, ref: str, name: str, by: str, change: Callable[[Connection, datetime, str, Key], object]
+    ) -> Version:
+        reference = parse_reference(ref)
+        check_name("tag", name)
+        _check_actor(by)
         with self._ledger.write() as connection:
             at = self._clock()
-            lock_model(connection, model)
-            return Move(connection, at, by, reason).rollback(model, alias)
+            lock_model(connection, reference.model)
+            row = resolve(connection, reference)
+            change(connection, at, by, key_of(row))
+            return with_tags(connection, row)
+
+    def _refusal(self, connection: Connection, deed: Deed, kind: str, alias: str, version: RowMapping) -> str:
+        """Return why the policy refuses an act, after that is in the log; empty where it allows it."""
+        approvals = approvals_of(connection, key_of(version), alias) if self._policy.digest else ()
+        act = Act(
+            kind=kind,
+            model=version["model"],
+            alias=alias,
+            number=version["number"],
+            by=deed.by,
+            registered_by=version["created_by"],
+            forced=deed.forced,
+            approvals=approvals,
+        )
+        refusal = self._policy.refusal(act)
+        if refusal:
+            detail = {"kind": kind, "alias": alias, "problem": refusal, "policy": self._policy.digest}
+            append(connection, deed.at, deed.by, "policy-refused", f"{act.model}/{act.number}", detail)
+        return refusal
+
+
+def _sealed(row: dict[str, object]) -> dict[str, object]:
+    return {"record": record_of(row), "seal": row["seal"], "key": row["key"]}
+
+
+def _check_held(connection: Connection, model: str, alias: str, held: int | None) -> None:
+    if held is None:
+        return
+    standing = standing_of(connection, model, alias)
+    now = 0 if standing is None else int(standing["number"])
+    if now != held:
+        before = f"{model}/{held}" if held else "nothing"
+        raise OvertakenError(
+            f"{model}@{alias} is {model}/{now} by now; the gates were judged against {before}.",
+            "Repeat the command: the gates are judged anew.",
+            model=model,
+            version=now,
+            alias=alias,
+        )
 
 
 def _check_actor(by: str) -> None:
     if not by.strip():
         raise UsageError("Nobody is named as the one who does this.", "Say who: the audit log keeps the name.")
+
+
+def _policy_error(refusal: str, by: str, alias: str) -> PolicyError:
+    return PolicyError(
+        refusal, "Ask somebody who may, or change [tool.mlnb.policy] in pyproject.toml.", actor=by, alias=alias
+    )
 
 
 def _gate_error(ref: str, alias: str, verdicts: tuple[Verdict, ...]) -> GateError:

@@ -7,15 +7,25 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import Integer, String, bindparam, func, select
 from sqlalchemy.engine import Connection, RowMapping
 
 from mlnb.errors import CorruptError, RegistryError
 from mlnb.registry.canonical import canonical, storable
 from mlnb.registry.gates import Verdict
+from mlnb.registry.lineage import Lineage
 from mlnb.registry.reference import Reference, hint
-from mlnb.registry.version import Draft, Lineage, Promotion, Version
-from mlnb.store.ledger import ALIAS, MODEL, VERSION
+from mlnb.registry.version import Draft, Promotion, Version
+from mlnb.store.tables import ALIAS, MODEL, VERSION
+
+# Made once: to build a statement takes as long as to run it.
+_MODEL = bindparam("model", type_=String)
+_LOCK = select(MODEL.c.last_number).where(MODEL.c.name == _MODEL).with_for_update()
+_OF_MODEL = select(VERSION).where(VERSION.c.model == _MODEL)
+_BY_NUMBER = _OF_MODEL.where(VERSION.c.number == bindparam("number", type_=Integer))
+_ALIASED = select(ALIAS.c.number).where(ALIAS.c.model == _MODEL, ALIAS.c.name == bindparam("alias", type_=String))
+_BY_ALIAS = _OF_MODEL.where(VERSION.c.number == _ALIASED.scalar_subquery())
+_BY_CONTENT = _OF_MODEL.where(VERSION.c.content == bindparam("content", type_=String))
 
 
 def fields_of(draft: Draft) -> dict[str, object]:
@@ -33,8 +43,8 @@ def fields_of(draft: Draft) -> dict[str, object]:
     }
 
 
-def version_of(row: RowMapping | Mapping[str, object]) -> Version:
-    """Return the version that a row of ``version`` holds.
+def version_of(row: RowMapping | Mapping[str, object], tags: Mapping[str, str] | None = None) -> Version:
+    """Return the version that a row of ``version`` holds, with its tags, by default none.
 
     Raises
     ------
@@ -55,6 +65,9 @@ def version_of(row: RowMapping | Mapping[str, object]) -> Version:
             lineage=Lineage.from_json(_mapping(row["lineage"])),
             signature=_mapping(row["signature"]),
             parity=_mapping(row["parity"]),
+            tags=tags or {},
+            seal=str(row["seal"]),
+            key=str(row["key"]),
         )
 
 
@@ -82,18 +95,22 @@ def promotion_of(row: RowMapping | Mapping[str, object], *, changed: bool = True
         )
 
 
-def lock_model(connection: Connection, model: str) -> int:
-    """Hold the model's row until the transaction ends, and return the number of its last version.
+def counted(connection: Connection, model: str) -> int | None:
+    """Hold the model's row until the transaction ends; return the number of its last version, None for no model."""
+    number = connection.scalar(_LOCK, {"model": model})
+    return None if number is None else int(number)
+
+
+def lock_model(connection: Connection, model: str) -> None:
+    """Let nobody else act on the model until the transaction ends; on SQLite nobody can as it is.
 
     Raises
     ------
     RegistryError
         If there is no such model.
     """
-    last_number = connection.scalar(select(MODEL.c.last_number).where(MODEL.c.name == model).with_for_update())
-    if last_number is None:
+    if connection.dialect.name != "sqlite" and counted(connection, model) is None:
         check_known(connection, model)
-    return int(last_number or 0)
 
 
 def check_known(connection: Connection, model: str) -> None:
@@ -109,9 +126,9 @@ def check_known(connection: Connection, model: str) -> None:
         raise RegistryError(f"There is no model {model!r}.", hint(model, known), model=model)
 
 
-def version_where(connection: Connection, model: str, condition: ColumnElement[bool]) -> RowMapping | None:
-    """Return the row of the model's version for which `condition` holds."""
-    return connection.execute(select(VERSION).where(VERSION.c.model == model, condition)).mappings().one_or_none()
+def version_with(connection: Connection, model: str, content: str) -> RowMapping | None:
+    """Return the row of the model's version that has that content."""
+    return connection.execute(_BY_CONTENT, {"model": model, "content": content}).mappings().one_or_none()
 
 
 def resolve(connection: Connection, reference: Reference) -> RowMapping:
@@ -122,11 +139,8 @@ def resolve(connection: Connection, reference: Reference) -> RowMapping:
     RegistryError
         If there is no such model, version or alias.
     """
-    number: object = reference.number
-    if reference.alias:
-        aliased = select(ALIAS.c.number).where(ALIAS.c.model == reference.model, ALIAS.c.name == reference.alias)
-        number = aliased.scalar_subquery()
-    row = version_where(connection, reference.model, VERSION.c.number == number)
+    values = {"model": reference.model, "number": reference.number, "alias": reference.alias}
+    row = connection.execute(_BY_ALIAS if reference.alias else _BY_NUMBER, values).mappings().one_or_none()
     if row is not None:
         return row
     check_known(connection, reference.model)

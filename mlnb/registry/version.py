@@ -9,95 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from mlnb.registry.canonical import digest_of, time_text
 from mlnb.registry.gates import Verdict
-
-if TYPE_CHECKING:
-    from mlnb.run.record import RunRecord
-
-
-@dataclass(frozen=True, slots=True)
-class Lineage:
-    """Where a version comes from.
-
-    Attributes
-    ----------
-    run : str
-        Id of the run.
-    notebook, notebook_digest : str
-        Path of the notebook in the project, and the digest of the file that ran.
-    git_commit : str
-        Commit of the project; empty outside git.
-    git_dirty : bool
-        Whether the working tree differed from the commit.
-    parameters : mapping of str to JSON value
-        Values of the run's parameters.
-    data : tuple of (path, digest)
-        Declared files that stages read.
-    environment : str
-        Digest of the list of installed distributions.
-    stages : mapping of str to str
-        The cache key of each stage.
-    """
-
-    run: str = ""
-    notebook: str = ""
-    notebook_digest: str = ""
-    git_commit: str = ""
-    git_dirty: bool = False
-    parameters: Mapping[str, object] = field(default_factory=dict)
-    data: tuple[tuple[str, str], ...] = ()
-    environment: str = ""
-    stages: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, record: RunRecord) -> Lineage:
-        """Return the lineage of what a run gave."""
-        return cls(
-            run=record.id,
-            notebook=record.notebook,
-            notebook_digest=record.notebook_digest,
-            git_commit=record.git_commit,
-            git_dirty=record.git_dirty,
-            parameters=record.parameters,
-            data=record.data,
-            environment=record.environment,
-            stages={stage.name: stage.key for stage in record.stages},
-        )
-
-    def to_json(self) -> dict[str, object]:
-        """Return a mapping that JSON can spell."""
-        return {
-            "run": self.run,
-            "notebook": self.notebook,
-            "notebook_digest": self.notebook_digest,
-            "git_commit": self.git_commit,
-            "git_dirty": self.git_dirty,
-            "parameters": dict(self.parameters),
-            "data": [[path, digest] for path, digest in self.data],
-            "environment": self.environment,
-            "stages": dict(self.stages),
-        }
-
-    @classmethod
-    def from_json(cls, fields: Mapping[str, object]) -> Lineage:
-        """Return the lineage that `to_json` wrote."""
-        data, parameters, stages = fields["data"], fields["parameters"], fields["stages"]
-        if not (isinstance(data, list) and isinstance(parameters, dict) and isinstance(stages, dict)):
-            raise ValueError("its lineage is not what mlnb writes")
-        return cls(
-            run=str(fields["run"]),
-            notebook=str(fields["notebook"]),
-            notebook_digest=str(fields["notebook_digest"]),
-            git_commit=str(fields["git_commit"]),
-            git_dirty=fields["git_dirty"] is True,
-            parameters=parameters,
-            data=tuple((str(path), str(digest)) for path, digest in data),
-            environment=str(fields["environment"]),
-            stages={str(stage): str(key) for stage, key in stages.items()},
-        )
+from mlnb.registry.lineage import Lineage
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +76,10 @@ class Version:
         Who registered it.
     content : str
         What makes two drafts the same version.
+    tags : mapping of str to str
+        What people have written on it since, by name; the only part that changes.
+    seal, key : str
+        The signature of everything else, and the id of the key that made it; empty for a version of mlnb 0.1.
 
     The other attributes are those of its `Draft`.
     """
@@ -176,6 +95,9 @@ class Version:
     lineage: Lineage
     signature: Mapping[str, object]
     parity: Mapping[str, object]
+    tags: Mapping[str, str] = field(default_factory=dict)
+    seal: str = ""
+    key: str = ""
 
     @property
     def ref(self) -> str:
@@ -197,6 +119,40 @@ class Version:
             "lineage": self.lineage.to_json(),
             "signature": dict(self.signature),
             "parity": dict(self.parity),
+            "tags": dict(self.tags),
+            "key": self.key,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A person's word that a version may hold an alias.
+
+    Attributes
+    ----------
+    model, number, alias
+        What was approved.
+    by, reason : str
+        Who, and why.
+    at : datetime.datetime
+        Aware UTC.
+    """
+
+    model: str
+    number: int
+    alias: str
+    by: str
+    at: datetime
+    reason: str
+
+    def to_json(self) -> dict[str, object]:
+        """Return a mapping that JSON can spell."""
+        return {
+            "version": f"{self.model}/{self.number}",
+            "alias": self.alias,
+            "by": self.by,
+            "at": time_text(self.at),
+            "reason": self.reason,
         }
 
 

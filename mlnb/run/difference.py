@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import unified_diff
+from typing import TypeAlias
 
 from mlnb.errors import MlnbError
 from mlnb.pipeline.fingerprint import changed_parts
@@ -21,6 +22,9 @@ from mlnb.run.values import numbers
 from mlnb.store.artifact import Artifact
 from mlnb.store.codec import decode
 from mlnb.store.folder import StateFolder
+
+Sources: TypeAlias = Mapping[str, Sequence[str]]
+"""Lines of code by the name of their stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,20 +114,22 @@ def difference(state: StateFolder, before: RunRecord, after: RunRecord) -> RunDi
     NotebookError, PlanError
         If it can no longer be planned.
     """
+    locks = (read_lock(state.files.read(one.environment)) for one in (before, after))
     return RunDifference(
         before=before.id,
         after=after.id,
-        parameters=_changes(before.parameters, after.parameters),
+        parameters=value_changes(before.parameters, after.parameters),
         code=_code(state, before, after),
-        data=_changes(dict(before.data), dict(after.data)),
-        environment=_changes(_lock(state, before), _lock(state, after)),
-        metrics=_metrics(state, before, after),
+        data=value_changes(dict(before.data), dict(after.data)),
+        environment=value_changes(*locks),
+        metrics=number_changes(_numbers(state, before), _numbers(state, after)),
         stages=tuple(_stages(state, before, after)),
         outputs=tuple(_outputs(state, before, after)),
     )
 
 
-def _changes(before: Mapping[str, object], after: Mapping[str, object]) -> tuple[Change, ...]:
+def value_changes(before: Mapping[str, object], after: Mapping[str, object]) -> tuple[Change, ...]:
+    """Return what differs between two mappings, by name."""
     names = sorted({*before, *after})
     changes = (Change(name, before.get(name), after.get(name)) for name in names)
     return tuple(one for one in changes if one.before != one.after or type(one.before) is not type(one.after))
@@ -132,30 +138,38 @@ def _changes(before: Mapping[str, object], after: Mapping[str, object]) -> tuple
 def _code(state: StateFolder, before: RunRecord, after: RunRecord) -> tuple[CodeChange, ...]:
     if before.notebook_digest == after.notebook_digest:
         return ()
-    ours, theirs = _sources(source_pipeline(state, before)), _sources(source_pipeline(state, after))
+    ours, theirs = sources_of(source_pipeline(state, before)), sources_of(source_pipeline(state, after))
+    return code_changes((before.id, ours), (after.id, theirs))
+
+
+def code_changes(before: tuple[str, Sources], after: tuple[str, Sources]) -> tuple[CodeChange, ...]:
+    """Return how texts differ, by name; each side is what to call it and its lines by name."""
+    (old, ours), (new, theirs) = before, after
     found = []
     for name in dict.fromkeys([*theirs, *ours]):
         lines = ours.get(name, []), theirs.get(name, [])
-        diff = tuple(unified_diff(*lines, f"{before.id}/{name}", f"{after.id}/{name}", lineterm=""))
+        diff = tuple(unified_diff(*lines, f"{old}/{name}", f"{new}/{name}", lineterm=""))
         if diff:
             found.append(CodeChange(name, diff))
     return tuple(found)
 
 
-def _sources(pipeline: Pipeline) -> dict[str, list[str]]:
+def sources_of(pipeline: Pipeline) -> Sources:
+    """Return the lines of each stage's cells, of the parameters, the setup and what is deployed."""
     cells = {"parameters": pipeline.parameter_cells, "setup": pipeline.setup}
     cells |= {stage.name: stage.cells for stage in pipeline.stages}
     cells |= {f"deploy {deploy.name}": (deploy.cell,) for deploy in pipeline.deploys}
     return {name: [line for cell in its for line in cell.source.split("\n")] for name, its in cells.items()}
 
 
-def _lock(state: StateFolder, record: RunRecord) -> dict[str, str]:
-    lines = state.files.read(record.environment).decode().splitlines()
+def read_lock(content: bytes) -> dict[str, str]:
+    """Return the versions of the distributions that an environment's lock names."""
+    lines = content.decode().splitlines()
     return {name: version for name, _, version in (line.partition("==") for line in lines)}
 
 
-def _metrics(state: StateFolder, before: RunRecord, after: RunRecord) -> tuple[MetricChange, ...]:
-    ours, theirs = _numbers(state, before), _numbers(state, after)
+def number_changes(ours: Mapping[str, float], theirs: Mapping[str, float]) -> tuple[MetricChange, ...]:
+    """Return the numbers that differ, or that one side lacks; NaN equals NaN."""
     found = []
     for name in sorted({*ours, *theirs}):
         one, other = ours.get(name), theirs.get(name)

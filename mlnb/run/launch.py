@@ -65,7 +65,7 @@ def launch(asked: Launch, state: StateFolder, settings: Settings, notify: Notify
     before = unfinished(state, asked.options.resume, asked.notebook) if asked.options.resume else None
     options = resumed(before, asked.options) if before is not None else asked.options
     document = read_document(_path(asked, before, state))
-    with Deferred(session_of(state, settings, options), document) as executor:
+    with state.in_use(), Deferred(session_of(state, settings, options), document) as executor:
         if options.selects or not _likely_done(document, asked, state):
             executor.begin()
         from mlnb.run.engine import run_pipeline
@@ -112,10 +112,11 @@ def relaunch(asked: Launch, state: StateFolder, settings: Settings, notify: Noti
         return None
     pipeline, values = _planned(read_document(asked.notebook), asked, None, state, settings)
     options = _with_tests(pipeline, options) if asked.tests else options
-    lookup = Lookup(pipeline, values, state, options.verify)
-    if lookup.missing(choose(pipeline, options)):
-        return None
-    return run_pipeline(pipeline, values, state, settings, notify, options, lookup=lookup)
+    with state.in_use():
+        lookup = Lookup(pipeline, values, state, options.verify)
+        if lookup.missing(choose(pipeline, options)):
+            return None
+        return run_pipeline(pipeline, values, state, settings, notify, options, lookup=lookup)
 
 
 def _path(asked: Launch, before: RunRecord | None, state: StateFolder) -> Path:

@@ -189,6 +189,9 @@ def _uncopied(state: StateFolder, name: str, identity: str, folder: Path) -> Ite
             yield name, name_of(path, folder), path
         return
     algorithm, _, value = identity.partition(":")
+    if not set(value) <= set("0123456789abcdef"):  # a damaged record's; it becomes part of a path
+        yield name, name, None
+        return
     stored = state.artifacts / "sha256" / value[:2] / value
     if algorithm == "sha256" and stored.is_file():
         yield name, name, stored

@@ -27,6 +27,23 @@ def git_file(folder: Path, commit: str, path: str) -> str:
     return _git(folder, "show", f"{commit}:./{path}")
 
 
+def git_difference(folder: Path, commit: str, *, without: str) -> str:
+    """Return how the working tree that `folder` is in differs from a commit, as a patch.
+
+    Parameters
+    ----------
+    without : str
+        A file of the folder that is left out, because its bytes are kept elsewhere: a notebook's outputs are large.
+
+    Notes
+    -----
+    Files that git does not know are not in it. The repository's own programs for showing files are not started.
+    """
+    plain = ("--no-color", "--no-ext-diff", "--no-textconv")
+    found = _git(folder, "diff", *plain, commit, "--", ":/", f":(exclude,literal){without}")
+    return found and f"{found}\n"
+
+
 def environment_lock() -> bytes:
     """Return ``name==version`` of every installed distribution, sorted, one a line."""
     found: dict[str, str] = {}
@@ -84,12 +101,13 @@ def _name_and_version(distribution: Distribution) -> tuple[str, str]:
 def _git(folder: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
+            ["git", "-c", "core.fsmonitor=false", "-C", str(folder), *arguments],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="surrogateescape",
             check=False,
             timeout=_GIT_TIMEOUT_S,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C"},
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""

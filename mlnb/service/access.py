@@ -221,7 +221,7 @@ class Access:
 
     def _scope(self, route: Route) -> str:
         """Return the scope that a route needs, "" for none; those that describe the service need ``predict``."""
-        if route.name in ("/healthz", "/readyz") or route.name.startswith("/v2/health"):
+        if route.name in ("/healthz", "/readyz") or route.path.startswith("/v2/health"):
             return ""
         scope = route.name[1:] if route.name in ("/labels", "/explain", "/metrics") else "predict"
         return "" if ("docs" if route.path else scope) in self._public else scope

@@ -24,7 +24,7 @@ from mlnb.service.experiments import Choice, Experiments
 from mlnb.service.forms import Form
 from mlnb.service.log import Ids, PredictionLog, Record
 from mlnb.service.metrics import Metrics
-from mlnb.service.predict import Predicted, answer, form_of, predict, read, refusal
+from mlnb.service.predict import Predicted, answer, opened, predict, read, refusal
 from mlnb.service.protocols import Route
 from mlnb.service.reply import Answer
 from mlnb.service.router import Router, Routing
@@ -125,8 +125,8 @@ class Answering:
         try:
             body = await read_body(scope, receive, self._configuration)
             arrived, routing = self._admission.arrive(scope), self._router.routing
+            route, form = opened(route, scope["headers"], body)
             alias = routing.alias_of(route.model, route.number) or route.alias
-            form = form_of(route, scope["headers"])
             deadline = self._admission.deadline(scope["headers"], arrived)
             if routing.traffic and not route.number:
                 choice = self.experiments.choose(routing, alias, form, scope["headers"], body, request_id)

@@ -23,6 +23,7 @@ from mlnb.service.body import Message, Receive, read_body
 from mlnb.service.configuration import Configuration, read_configuration
 from mlnb.service.crew import METRICS, READINESS, Crew, service_readiness, service_samples, worker_samples
 from mlnb.service.described import describe
+from mlnb.service.grpc_call import ROUTE
 from mlnb.service.log import PredictionLog
 from mlnb.service.messages import log_access
 from mlnb.service.metrics import OPENMETRICS, TEXT, Metrics, exposition, wants_openmetrics
@@ -176,8 +177,8 @@ class Application:
             if not self._following:
                 self._start()
             path = scope["path"].removeprefix(scope.get("root_path", ""))
-            plain = path.startswith(_PLAIN)
-            route = route_of(scope["method"], path, self._routes)
+            plain = path.startswith(_PLAIN) or ROUTE in scope
+            route = scope.get(ROUTE) or route_of(scope["method"], path, self._routes)
             name = route.name
             if not self.access.guarded:
                 answer = await self._answer(route, scope, receive, request_id)

@@ -16,12 +16,11 @@ whenever it is built.
 from __future__ import annotations
 
 import ast
-import hashlib
 import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -31,16 +30,16 @@ from string import Template
 from filelock import FileLock
 
 from mlnb.errors import ServiceError
+from mlnb.service.bento_seal import folder_digest, seal_bento, sealed
 from mlnb.service.builder import Builder
 from mlnb.service.lock import FILE as LOCK
-from mlnb.service.lock import LOCKED, lock
-from mlnb.service.needs import requirements
+from mlnb.service.lock import LOCKED, lock, read_lock
+from mlnb.service.needs import pinned, requirements
 from mlnb.service.recipe import dockerfile
 from mlnb.service.routing_files import write_aliases
 from mlnb.store.disk import make_folder, storing
 from mlnb.store.folder import StateFolder
 
-FORMAT = 2
 _ENTRY = "service/serve.py"
 
 
@@ -77,6 +76,7 @@ def build_bento(
     state: StateFolder,
     environment: str = LOCKED,
     builder: Builder | None = None,
+    further: Sequence[str] = (),
 ) -> Bento:
     """Build the Bento of a model, or return the one that holds the same already.
 
@@ -94,6 +94,8 @@ def build_bento(
         How the lock is made where the packages bring none, or not the same; see `mlnb.service.lock.lock`.
     builder : Builder, optional
         What builds it, from `builder_for`; one of its own by default.
+    further : sequence of str
+        Distributions that the settings ask for; see `mlnb.service.needs.asked_for`.
 
     Raises
     ------
@@ -108,16 +110,17 @@ def build_bento(
         context = Path(tempfile.mkdtemp(prefix=".build-", dir=home))
         try:
             with storing(context):
-                _lay_out(context, model, name, packages, aliases)
-                text = _lock(name, packages, environment)
+                _lay_out(context, model, name, packages, aliases, further)
+                text = _lock(name, packages, environment, further)
                 (context / LOCK).write_text(text, "utf-8")
                 (context / "Dockerfile").write_text(dockerfile(model, packages, text), "utf-8")
             digest = folder_digest(context)[7:23]
             path = home / "bentos" / name / digest
-            if not (path / "bento.yaml").is_file():
+            if not (path / "bento.yaml").is_file() or not sealed(path):
                 shutil.rmtree(path, ignore_errors=True)
                 with builder or Builder(home) as started:
                     _build(context, name, digest, home, packages, started)
+                seal_bento(path)
             return Bento(f"{name}:{digest}", path)
         finally:
             shutil.rmtree(context, ignore_errors=True)
@@ -129,11 +132,17 @@ def bento_name(model: str) -> str:
 
 
 @cache
-def carried() -> tuple[str, ...]:
-    """Return the modules that answer, as paths below mlnb's folder: the application and all that it imports, sorted."""
+def carried(entry: str = _ENTRY) -> tuple[str, ...]:
+    """Return the modules that answer, as paths below mlnb's folder: the application and all that it imports, sorted.
+
+    Parameters
+    ----------
+    entry : str
+        The module that is started, where it is not the service's.
+    """
     folder = Path(str(files("mlnb")))
     found: set[str] = set()
-    waiting = [_ENTRY]
+    waiting = [entry]
     while waiting:
         module = waiting.pop()
         if module in found:
@@ -145,18 +154,14 @@ def carried() -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def folder_digest(folder: Path) -> str:
-    """Return the digest of the names and bytes of all files below `folder`, compiled ones excepted."""
-    digest = hashlib.sha256(f"{FORMAT}\n".encode())
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            content = path.read_bytes()
-            digest.update(f"{path.relative_to(folder).as_posix()}\n{len(content)}\n".encode())
-            digest.update(content)
-    return "sha256:" + digest.hexdigest()
-
-
-def _lay_out(context: Path, model: str, name: str, packages: Mapping[int, Path], aliases: Mapping[str, int]) -> None:
+def _lay_out(
+    context: Path,
+    model: str,
+    name: str,
+    packages: Mapping[int, Path],
+    aliases: Mapping[str, int],
+    further: Sequence[str],
+) -> None:
     package_data = files("mlnb")
     template = Template((package_data / "templates" / "service" / "service.py.template").read_text("utf-8"))
     (context / "service.py").write_text(template.substitute(model=model, name=name), "utf-8")
@@ -175,17 +180,24 @@ def _lay_out(context: Path, model: str, name: str, packages: Mapping[int, Path],
         "labels": {"mlnb": "1"},
         "include": ["service.py", "aliases.json", "Dockerfile", LOCK, "mlnb/", "versions/"],
         "exclude": ["__pycache__/"],
-        "python": {"packages": requirements(packages.values()), "lock_packages": False},
+        "python": {"packages": requirements(packages.values(), further), "lock_packages": False},
     }
     (context / "bentofile.yaml").write_text(json.dumps(bentofile, indent=1) + "\n", "utf-8")  # JSON is YAML
 
 
-def _lock(name: str, packages: Mapping[int, Path], environment: str) -> str:
-    """Return the lock that all packages were registered with; made anew where they differ or bring none."""
+def _lock(name: str, packages: Mapping[int, Path], environment: str, further: Sequence[str]) -> str:
+    """Return the lock that all packages were registered with; made anew where they differ, bring none, or lack a thing.
+
+    What was locked stays in it where only something else is asked for today.
+    """
     brought = {(package / LOCK).read_text("utf-8") for package in packages.values() if (package / LOCK).is_file()}
     if len(brought) == 1 and all((package / LOCK).is_file() for package in packages.values()):
-        return brought.pop()
-    return lock(requirements(packages.values()), environment, name)
+        text = brought.pop()
+        pins = read_lock(text)
+        lacking = pinned(set(further) - {pin.name for pin in pins})
+        rows = [f"{pin.name}=={pin.version}" + (f" ; {pin.marker}" if pin.marker else "") for pin in pins]
+        return lock([*rows, *lacking], environment, name) if lacking else text
+    return lock(requirements(packages.values(), further), environment, name)
 
 
 def _build(context: Path, name: str, digest: str, home: Path, packages: Mapping[int, Path], builder: Builder) -> None:

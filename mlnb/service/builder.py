@@ -84,7 +84,7 @@ class Builder:
             environ |= {"BENTOML_HOME": str(self._home), "BENTOML_DO_NOT_TRACK": "True"}
             pipe = subprocess.PIPE
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _BUILD],
+                [sys.executable, "-P", "-c", _BUILD],  # what lies in the store's folder is not imported
                 cwd=self._home,
                 env=environ,
                 stdin=pipe,

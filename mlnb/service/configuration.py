@@ -16,7 +16,13 @@ from mlnb.errors import SettingsError
 
 FILE = "service.json"
 FORMAT = 2  # 1 had no "source"
-_HIGHEST = {"log_sample": 1.0, "log_keep_days": 36_500.0, "log_window_ms": 60_000.0}
+_HIGHEST = {
+    "log_sample": 1.0,
+    "log_keep_days": 36_500.0,
+    "log_window_ms": 60_000.0,
+    "grpc_port": 65_535.0,
+    "grpc_age_s": 3600.0,
+}
 _WORDS = {"log": ("durable", "strict", "fast", "off"), "log_failure": ("stop", "serve"), "log_format": ("text", "json")}
 
 
@@ -80,6 +86,11 @@ class Configuration:
         What needs no token where there are tokens, besides health: ``metrics``, ``docs``, or both with a space between.
     open : bool
         Whether a local service without tokens may listen beyond loopback.
+    grpc_port : int
+        Port at which the Open Inference Protocol is answered over gRPC as well; 0 for none. It needs ``mlnb[grpc]``.
+    grpc_age_s : float
+        Seconds after which a connection of gRPC is told to come anew, so that callers spread over the workers, and a
+        worker that is replaced loses no call; 0 for never.
     tls_cert, tls_key, tls_client_ca : str
         PEM files: the certificate with its chain, its key, and the authorities of the certificates that callers must
         show; "" for none.
@@ -113,6 +124,8 @@ class Configuration:
     tokens_file: str = ""
     public: str = ""
     open: bool = False
+    grpc_port: int = 0
+    grpc_age_s: float = 15.0
     tls_cert: str = ""
     tls_key: str = ""
     tls_client_ca: str = ""

@@ -57,6 +57,7 @@ def image_of(
     environment: str,
     archive: Path,
     base: str = "",
+    further: Sequence[str] = (),
 ) -> Image:
     """Build the image of a registered version, as `build_image` says; it answers with that version alone.
 
@@ -70,11 +71,15 @@ def image_of(
         The project's.
     environment : {"locked", "installed"}
         See `mlnb.service.bento.build_bento`.
+    further : sequence of str
+        Distributions that the settings ask for.
     """
     with tempfile.TemporaryDirectory(prefix="mlnb-package-") as folder:
         package = Path(folder) / "package"
+        registry.verify(version)  # its lock says what is installed
         registry.unpack(version, package)
-        bento = build_bento(version.model, {version.number: package}, {alias: version.number}, state, environment)
+        packages, aliases = {version.number: package}, {alias: version.number}
+        bento = build_bento(version.model, packages, aliases, state, environment, further=further)
     return build_image(bento.path, bento.tag, archive, base)
 
 

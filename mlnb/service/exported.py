@@ -16,6 +16,8 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+from mlnb.errors import ServiceError
+from mlnb.service.bento_seal import check_bento
 from mlnb.service.configuration import configure
 from mlnb.service.target import Deployment
 from mlnb.settings import Settings
@@ -41,7 +43,15 @@ def systemd_unit(deployment: Deployment, folder: Path, predictions: Path, settin
     user : bool
         Whether it is a unit of a user's own manager instead of the system's.
     """
+    check_bento(Path(deployment.bento))
     source = Path(deployment.bento) / "src"
+    for path in (source, folder, predictions):
+        if not str(path).isprintable():
+            raise ServiceError(
+                f"The path {str(path)!r} holds a line break or another control character, which a unit cannot name.",
+                "Rename the folder.",
+                service=deployment.name,
+            )
     command = [sys.executable, "-m", "mlnb.service.serve", "--host", settings.host, "--port", str(deployment.port)]
     environment = {
         "PYTHONPATH": str(source),
@@ -82,9 +92,10 @@ def compose_file(deployment: Deployment, image: str, settings: Settings) -> str:
     """
     bento = Path(deployment.bento)
     variables = {f"MLNB_{key.upper()}": _spelled(value) for key, value in settings.service.items()}
-    published = f"{settings.host}:{deployment.port}:{_IMAGE_PORT}"
-    if ":" in settings.host:
-        published = f"[{settings.host}]:{deployment.port}:{_IMAGE_PORT}"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    published = [f"{host}:{deployment.port}:{_IMAGE_PORT}"]
+    if deployment.grpc_port:
+        published.append(f"{host}:{deployment.grpc_port}:{configure(settings.service, {}).grpc_port}")
     return _filled(
         "compose.template",
         name=deployment.name,

@@ -24,10 +24,11 @@ from filelock import FileLock
 from mlnb.errors import PortError, ServiceError
 from mlnb.registry.reference import check_name
 from mlnb.service.awaited import await_ready, await_reload, await_revision, reloads_of
-from mlnb.service.bento import folder_digest
+from mlnb.service.bento_seal import check_bento, folder_digest
 from mlnb.service.canary import forget_event
 from mlnb.service.configuration import FILE, configure
 from mlnb.service.configuration import FORMAT as CONFIGURATION_FORMAT
+from mlnb.service.grpc_port import grpc_port, grpc_settings
 from mlnb.service.live import Live, read_live
 from mlnb.service.log_roll import roll_closed
 from mlnb.service.process import ProcessMark, bind, children, spawn, terminate
@@ -46,7 +47,7 @@ from mlnb.store.manifest import read_json, timestamp, write_json
 
 _PORTS_TRIED = 20
 _FILES = ("tls_cert", "tls_key", "tls_client_ca", "tokens_file")
-_PLAIN = {f"MLNB_{name.upper()}": "" for name in _FILES}  # a trial answers nobody but us
+_PLAIN = {**{f"MLNB_{name.upper()}": "" for name in _FILES}, "MLNB_GRPC_PORT": "0"}  # a trial answers nobody but us
 _FREED_S = 2.0
 _BEYOND_DRAIN_S = 8.0  # the supervisor kills its workers before it is killed itself
 _POLL_S = 0.02
@@ -84,7 +85,7 @@ class LocalTarget:
             same = known is not None and known.runs and known.certificate == self._certificate()
             if known is not None and same and port in (0, known.port) and reloads_of(known) >= 0:
                 wanted = replace(known, bento=str(chosen), workers=workers)
-                if not _serves(known, chosen, folder) or self._settings_of(workers) != _configured(folder):
+                if not _serves(known, chosen, folder) or self._settings_of(workers, folder) != _configured(folder):
                     self._reload(name, folder, wanted)
                 write_started(folder, wanted)
                 return self._deployment(name)
@@ -204,7 +205,7 @@ class LocalTarget:
 
     def _launch(self, name: str, folder: Path, bento: Path, listener: socket, workers: int) -> None:
         check_trust(folder)
-        configuration = configure(self._settings_of(workers), os.environ)
+        configuration = configure(self._settings_of(workers, folder), os.environ)
         check_guarded(name, self._settings.host, folder, configuration)
         client_context(self._certificate())  # says what is wrong with its files
         host, port = listener.getsockname()[:2]
@@ -236,16 +237,19 @@ class LocalTarget:
             )
 
     def _configure(self, folder: Path, bento: Path, workers: int) -> None:
-        settings = self._settings_of(workers)
+        check_bento(bento)
+        settings = self._settings_of(workers, folder)
         configure(settings, os.environ)  # refuses what the process could not tell anybody
         write_json(folder / FILE, {"format": CONFIGURATION_FORMAT, "settings": settings, "source": str(bento / "src")})
 
-    def _settings_of(self, workers: int) -> dict[str, object]:
-        folder = self._state.project
+    def _settings_of(self, workers: int, folder: Path | None = None) -> dict[str, object]:
+        project = self._state.project
         found = {
-            key: str(folder / str(value)) if key in _FILES and value else value
+            key: str(project / str(value)) if key in _FILES and value else value
             for key, value in self._settings.service.items()
         }
+        if folder is not None:
+            found |= grpc_settings(folder, self._settings.host, found)
         return {**found, **({"workers": workers} if workers >= 0 else {})}
 
     def _certificate(self) -> Certificate:
@@ -291,6 +295,7 @@ class LocalTarget:
             started_at=started.started_at,
             log=str(folder / "service.log"),
             workers=children(started.process) if started.runs else 0,
+            grpc_port=grpc_port(folder),
         )
 
     def _folder(self, name: str) -> Path:

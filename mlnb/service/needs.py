@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import pickletools
 import sys
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
+
+from mlnb.service.configuration import configure
 
 _RUNTIME = ("httptools", "msgspec", "numpy", "uvicorn", *(() if sys.platform == "win32" else ("uvloop",)))
 _EXPORTER_RUNTIMES = {
@@ -23,15 +26,41 @@ _EXPORTER_RUNTIMES = {
 }
 
 
-def requirements(packages: Iterable[Path]) -> list[str]:
+_GRPC = ("grpcio", "protobuf")
+
+
+def asked_for(service: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the distributions that the settings of a service ask for, beside what every service needs.
+
+    Parameters
+    ----------
+    service : Mapping
+        ``[tool.mlnb.service]``; ``MLNB_GRPC_PORT`` wins.
+
+    Raises
+    ------
+    SettingsError
+        If one is not installed here, so that nobody knows which version of it to pin.
+    """
+    if not configure(service, os.environ).grpc_port:
+        return ()
+    from mlnb.service.grpc_call import check_grpc
+
+    check_grpc()
+    return _GRPC
+
+
+def requirements(packages: Iterable[Path], further: Iterable[str] = ()) -> list[str]:
     """Return ``name==version`` of everything that must be there, sorted: the application's and the packages' runtimes.
 
     Parameters
     ----------
     packages : iterable of Path
         Package folders.
+    further : iterable of str
+        Distributions that the settings ask for; see `asked_for`.
     """
-    needed = set(_RUNTIME)
+    needed = {*_RUNTIME, *further}
     for package in packages:
         manifest = json.loads((package / "package.json").read_bytes())
         exporter = str(manifest["exporter"])
@@ -41,7 +70,12 @@ def requirements(packages: Iterable[Path]) -> list[str]:
         if hooks.is_file():
             modules.update(_imported(hooks.read_text("utf-8")))
         needed.update(_distributions(modules))
-    return [f"{name}=={metadata.version(name)}" for name in sorted(needed)]
+    return pinned(needed)
+
+
+def pinned(names: Iterable[str]) -> list[str]:
+    """Return ``name==version`` of distributions as they are installed here, sorted."""
+    return [f"{name}=={metadata.version(name)}" for name in sorted(names)]
 
 
 def installed_closure(needed: Iterable[str]) -> list[str]:

@@ -72,6 +72,21 @@ def form_of(route: Route, headers: Sequence[tuple[bytes, bytes]]) -> Form:
     return Tensors(int(text) if text else None, route.model)
 
 
+def opened(route: Route, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> tuple[Route, Form]:
+    """Return the route of a predict request, with the model that a message of gRPC's names in itself, and its form.
+
+    Raises
+    ------
+    RequestError
+        400 where the body is no such message, or as `form_of` says.
+    """
+    if route.form != "message":
+        return route, form_of(route, headers)
+    from mlnb.service.grpc_tensors import open_infer
+
+    return open_infer(body, route)
+
+
 class Asked(Struct, frozen=True):
     """Rows that were read, and the version that answers them.
 

@@ -53,7 +53,7 @@ class Component:
     licence: str
 
 
-def freeze_environment(package: Path, how: str, model: str) -> None:
+def freeze_environment(package: Path, how: str, model: str, further: Sequence[str] = ()) -> None:
     """Write ``lock.txt`` and ``sbom.json`` into a package: what its service needs and nothing more.
 
     Parameters
@@ -64,6 +64,8 @@ def freeze_environment(package: Path, how: str, model: str) -> None:
         See `mlnb.service.lock.lock`.
     model : str
         Name of the model.
+    further : sequence of str
+        Distributions that the settings ask for; see `mlnb.service.needs.asked_for`.
 
     Raises
     ------
@@ -72,7 +74,7 @@ def freeze_environment(package: Path, how: str, model: str) -> None:
     StorageError
         If the disk is full or read-only.
     """
-    text = lock(requirements([package]), how, model)
+    text = lock(requirements([package], further), how, model)
     folder = None if how == INSTALLED else site_packages(environment_of(text, model))
     bill = make_bill(text, model, {path.name: digest_of(path) for path in sorted(package.iterdir())}, folder)
     write_bytes(package / LOCK, text.encode())

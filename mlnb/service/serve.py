@@ -13,7 +13,9 @@ import socket
 import sys
 from pathlib import Path
 
+from mlnb.errors import MlnbError
 from mlnb.service.launch import launch, make_table
+from mlnb.service.reserved import reserve
 
 _BACKLOG = 2048
 
@@ -43,17 +45,19 @@ def main(arguments: list[str] | None = None) -> int:
         source = Path(__file__).resolve().parents[2]
         return work(source, Inherited(chosen.fd, chosen.worker, chosen.table, chosen.place))
     parent = os.getppid() if chosen.with_parent else 0
+    named = os.environ.get("MLNB_SERVICE_STATE")
+    state = Path(named) if named else None
     try:
         listener = _listen(chosen.host, chosen.port) if chosen.fd is None else socket.socket(fileno=chosen.fd)
+        reserved = reserve(listener.getsockname()[0], state, os.environ)
         table = make_table()
         first = launch(listener, table, 0)
-    except OSError as error:
+    except (OSError, MlnbError) as error:
         print(f"mlnb.service: {error}", file=sys.stderr)
         return 2
     from mlnb.service.supervisor import Supervisor  # while the first worker loads
 
-    state = os.environ.get("MLNB_SERVICE_STATE")
-    return Supervisor(listener, table, first, Path(state) if state else None, parent).run()
+    return Supervisor(listener, table, first, state, parent, reserved).run()
 
 
 def _listen(host: str, port: int) -> socket.socket:

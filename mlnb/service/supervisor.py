@@ -27,6 +27,7 @@ from mlnb.service.hub import Hub
 from mlnb.service.launch import Launched, launch
 from mlnb.service.member import DRAINING, READY, STARTING, Member, Plan, delay_after
 from mlnb.service.messages import line
+from mlnb.service.reserved import LINGERS, Reserved
 
 _START_S = 120.0
 _HEARTBEAT_S = 5.0
@@ -53,10 +54,18 @@ class Supervisor:
         The service's folder, whose ``service.json`` says what is configured.
     parent : int
         The process with which the service ends; 0 for none.
+    reserved : Reserved, optional
+        The port of gRPC.
     """
 
     def __init__(
-        self, listener: socket.socket, table: int, first: Launched, state: Path | None, parent: int = 0
+        self,
+        listener: socket.socket,
+        table: int,
+        first: Launched,
+        state: Path | None,
+        parent: int = 0,
+        reserved: Reserved | None = None,
     ) -> None:
         self._listener = listener
         self._state = state
@@ -64,6 +73,7 @@ class Supervisor:
         self._table = table
         self._balance = Balance(table)
         self._first = first
+        self._reserved = reserved or Reserved(listener.getsockname()[0])
         self._configuration = Configuration()
         self._plan = Plan(1, 1, "")
         self._before: Plan | None = None  # what held until a reload that is not yet proved
@@ -134,9 +144,11 @@ class Supervisor:
             self._started = True
             _notify("READY=1")
             host, port = self._listener.getsockname()[:2]
-            self._say("info", f"Answering at {host} port {port}; workers: {len(ready)}.")
+            grpc = f" and, gRPC, {self._configuration.grpc_port}" if self._configuration.grpc_port else ""
+            self._say("info", f"Answering at {host} port {port}{grpc}; workers: {len(ready)}.")
         if len(ready) == self._plan.count and not old and self._hub.reloading:
             self._before, self._hub.reloading = None, False
+            self._reserved.keep(self._configuration.grpc_port)
             self._say("info", f"Reloaded: {len(ready)} of {self._plan.count} workers are new.")
         missing = self._plan.count - len(ready) - len(starting)
         at_once = 1 if old else missing  # a reload takes one worker more than planned at any time, not twice as many
@@ -243,6 +255,7 @@ class Supervisor:
         try:
             configuration = read_configuration(self._state, os.environ)
             source = read_source(self._state) or self._plan.source
+            self._reserved.hold(configuration.grpc_port)
         except MlnbError as error:
             self._hub.problem = str(error)
             self._say("error", f"Not reloaded: {error}")
@@ -270,7 +283,8 @@ class Supervisor:
     def _end_hung(self, now: float) -> None:
         for member in self._members.values():
             if member.state == DRAINING:
-                limit, since = _IDLE_S + self._configuration.drain_s + _BEYOND_DRAIN_S, member.since
+                lingers = self._configuration.grpc_age_s * LINGERS if self._reserved.used else 0.0
+                limit, since = _IDLE_S + lingers + self._configuration.drain_s + _BEYOND_DRAIN_S, member.since
             else:
                 limit, since = _START_S if member.state == STARTING else _HUNG_S, member.heard
             if now - since > limit:
@@ -306,6 +320,7 @@ class Supervisor:
         for end in (*self._waker, self._listener):
             end.close()
         self._balance.close()
+        self._reserved.close()
         os.close(self._table)
 
     def _heed_signals(self) -> None:

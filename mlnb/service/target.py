@@ -42,6 +42,8 @@ class Deployment:
         File of the process's own messages.
     workers : int
         Processes that answer.
+    grpc_port : int
+        Where it answers gRPC as well; 0 for nowhere.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Deployment:
     started_at: str
     log: str
     workers: int = 0
+    grpc_port: int = 0
 
     def to_json(self) -> dict[str, object]:
         """Return the fields as JSON values."""
@@ -68,6 +71,7 @@ class Deployment:
             "started_at": self.started_at,
             "log": self.log,
             "workers": self.workers,
+            "grpc_port": self.grpc_port,
         }
 
 

@@ -11,13 +11,16 @@ Server, "Binary Tensor Data Extension".
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mlnb.errors import RequestError
 from mlnb.model.answers import Scores
+from mlnb.model.kinds import Column
 from mlnb.model.metadata import DATATYPES
 from mlnb.model.signature import Signature
 from mlnb.service.forms import IDS_TOLD, Written, fitted, placed
@@ -30,6 +33,9 @@ _NUMPY: Mapping[str, str] = {
     "FP32": "<f4",
     "FP64": "<f8",
 }
+_DTYPES = {name: np.dtype(told) for name, told in _NUMPY.items()}
+_CODES = {"INT64": "q", "UINT64": "Q"}  # struct's, where they are not NumPy's
+_FEW = 16  # values are read by struct, which has less to set up
 _JSON_KINDS: Mapping[str, tuple[type, ...]] = {
     name: (bool,) if name == "BOOL" else (int, float) if name.startswith("FP") else (int,) for name in _NUMPY
 } | {"BYTES": (str,)}
@@ -60,34 +66,22 @@ class Tensors:
         """Return the rows."""
         head = body if self._json_bytes is None else body[: self._json_bytes]
         if self._json_bytes is not None and self._json_bytes > len(body):
-            raise _bad("Inference-Header-Content-Length is larger than the body.")
+            raise bad("Inference-Header-Content-Length is larger than the body.")
         document = document_of(head, _REMEDY, missing=True)
         self._take_wishes(document)
         tensors = _read_tensors(document.get("inputs"), memoryview(body)[len(head) :], max_rows)
-        return PredictRequest(_rows(tensors, signature), None)
+        return request_of(tensors, signature)
 
     def write(self, scores: Scores, ids: Sequence[str], version: str, signature: Signature) -> Written:
         """Return the wanted outputs."""
-        given: dict[str, tuple[str, list[Any]]] = {
-            "predictions": (DATATYPES[signature.output or "string"], scores.predictions)
-        }
-        if scores.probabilities is not None:
-            given["probabilities"] = ("FP64", scores.probabilities)
-        if scores.scores is not None:
-            given["scores"] = ("FP64", scores.scores)
-        unknown = [name for name in self._wanted if name not in given]
-        if unknown:
-            raise _bad(f"The model gives no output {unknown[0]!r}.", [f"outputs: {', '.join(given)}"])
         outputs, blobs = list[dict[str, object]](), list[bytes]()
-        for name in self._wanted or given:
-            datatype, values = given[name]
-            output: dict[str, object] = {"name": name, "datatype": datatype, "shape": _shape(name, values)}
-            flat = _flat(values)
-            if self._binary.get(name, self._all_binary):
-                blobs.append(_to_bytes(flat, datatype))
+        for one in outputs_of(scores, signature, self._wanted):
+            output: dict[str, object] = {"name": one.name, "datatype": one.datatype, "shape": one.shape}
+            if self._binary.get(one.name, self._all_binary):
+                blobs.append(to_bytes(one.values, one.datatype))
                 output["parameters"] = {"binary_data_size": len(blobs[-1])}
             else:
-                output["data"] = flat
+                output["data"] = one.values
             outputs.append(output)
         answer: dict[str, object] = {"model_name": self._model, "model_version": version.rpartition("/")[2]}
         if self._id is not None:
@@ -103,15 +97,15 @@ class Tensors:
     def _take_wishes(self, document: Mapping[str, Json]) -> None:
         self._id, outputs = document.get("id"), document.get("outputs")
         if not isinstance(self._id, str | None):
-            raise _bad('"id" is not a string.')
+            raise bad('"id" is not a string.')
         self._all_binary = _parameters(document, "the body").get("binary_data_output") is True
         if not isinstance(outputs, list | None):
-            raise _bad('"outputs" is not a list.')
+            raise bad('"outputs" is not a list.')
         wanted, binary = list[str](), dict[str, bool]()
         for output in outputs or ():
             name = output.get("name") if isinstance(output, dict) else None
             if not isinstance(output, dict) or not isinstance(name, str):
-                raise _bad('An entry of "outputs" has no name.')
+                raise bad('An entry of "outputs" has no name.')
             wanted.append(name)
             own = _parameters(output, f"the output {name!r}")
             if "binary_data" in own:
@@ -119,23 +113,102 @@ class Tensors:
         self._wanted, self._binary = wanted, binary
 
 
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One tensor of an answer; its values lie one after another."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    values: list[Any]
+
+
+def outputs_of(scores: Scores, signature: Signature, wanted: Sequence[str]) -> list[Output]:
+    """Return the tensors of an answer that are wanted, all of them where none is named.
+
+    Raises
+    ------
+    RequestError
+        400 for a name that is none of theirs, or rows that no tensor holds.
+    """
+    given: dict[str, tuple[str, list[Any]]] = {
+        "predictions": (DATATYPES[signature.output or "string"], scores.predictions)
+    }
+    if scores.probabilities is not None:
+        given["probabilities"] = ("FP64", scores.probabilities)
+    if scores.scores is not None:
+        given["scores"] = ("FP64", scores.scores)
+    unknown = [name for name in wanted if name not in given]
+    if unknown:
+        raise bad(f"The model gives no output {unknown[0]!r}.", [f"outputs: {', '.join(given)}"])
+    return [
+        Output(name, given[name][0], _shape(name, given[name][1]), _flat(given[name][1])) for name in wanted or given
+    ]
+
+
+def request_of(tensors: Mapping[str, list[Json]], signature: Signature) -> PredictRequest:
+    """Return what tensors ask, each of which is given as a value for each row.
+
+    Raises
+    ------
+    RequestError
+        400 where they do not have equally many rows, or are no columns.
+    """
+    counts = {len(rows) for rows in tensors.values()}
+    if len(counts) > 1:
+        raise bad("The tensors do not have equally many rows.", [f"{n!r}: {len(r)}" for n, r in tensors.items()])
+    return PredictRequest(_rows(tensors, signature), None)
+
+
+def sizes_of(name: str, datatype: str, shape: Sequence[object], max_rows: int) -> list[int]:
+    """Return the shape of a tensor whose rows lie along its first axis.
+
+    Raises
+    ------
+    RequestError
+        400 for a shape or datatype that is none, 413 for too many rows.
+    """
+    if datatype not in _JSON_KINDS:
+        raise unknown_datatype(name, datatype)
+    sizes: list[int] = []
+    for one in shape:
+        if type(one) is not int or one < 0:
+            sizes.clear()
+            break
+        sizes.append(one)
+    if not sizes:
+        raise bad(f"The tensor {name!r} has no shape with the rows along its first axis.")
+    refuse_many(sizes[0], max_rows)
+    return sizes
+
+
+def rows_of(name: str, values: list[Json], sizes: Sequence[int]) -> list[Json]:
+    """Return the values of a tensor, which lie one after another, as one value or list for each row."""
+    if len(values) != math.prod(sizes):
+        raise bad(f"The tensor {name!r} has {len(values)} values for shape {list(sizes)}.")
+    return _in_rows(values, sizes)
+
+
+def unknown_datatype(name: str, told: object) -> RequestError:
+    """Return the refusal of a tensor whose datatype is none."""
+    shown = encode(told).decode()[:20]
+    return bad(f"The tensor {name!r} has datatype {shown}.", [f"known: {', '.join(_JSON_KINDS)}"])
+
+
 def _read_tensors(value: Json, binary: memoryview, max_rows: int) -> dict[str, list[Json]]:
     """Return each tensor's rows."""
     if not isinstance(value, list) or not value:
-        raise _bad('"inputs" is not a list of tensors.')
+        raise bad('"inputs" is not a list of tensors.')
     found: dict[str, list[Json]] = {}
     for tensor in value:
         if not isinstance(tensor, dict) or not isinstance(tensor.get("name"), str):
-            raise _bad("A tensor has no name.")
+            raise bad("A tensor has no name.")
         name = str(tensor["name"])
         if name in found:
-            raise _bad(f"The tensor {name!r} comes twice.")
+            raise bad(f"The tensor {name!r} comes twice.")
         found[name], binary = _read_tensor(tensor, name, binary, max_rows)
     if binary:
-        raise _bad(f"{len(binary)} bytes of binary data belong to no tensor.")
-    counts = {len(rows) for rows in found.values()}
-    if len(counts) > 1:
-        raise _bad("The tensors do not have equally many rows.", [f"{n!r}: {len(r)}" for n, r in found.items()])
+        raise bad(f"{len(binary)} bytes of binary data belong to no tensor.")
     return found
 
 
@@ -144,32 +217,26 @@ def _read_tensor(
 ) -> tuple[list[Json], memoryview]:
     """Return the rows of a tensor, and the binary data that belong to the next ones."""
     shape, datatype = tensor.get("shape"), tensor.get("datatype")
-    if not isinstance(datatype, str) or datatype not in _JSON_KINDS:
-        told = encode(datatype).decode()[:20]
-        raise _bad(f"The tensor {name!r} has datatype {told}.", [f"known: {', '.join(_JSON_KINDS)}"])
-    if not isinstance(shape, list) or not shape or not all(type(one) is int and one >= 0 for one in shape):
-        raise _bad(f"The tensor {name!r} has no shape with the rows along its first axis.")
-    sizes = [one for one in shape if isinstance(one, int)]
-    refuse_many(sizes[0], max_rows)
+    if not isinstance(datatype, str):
+        raise unknown_datatype(name, datatype)
+    sizes = sizes_of(name, datatype, shape if isinstance(shape, list) else (), max_rows)
     size = _parameters(tensor, f"the tensor {name!r}").get("binary_data_size")
     if size is None:
         flat, used = _leaves(tensor.get("data"), name), 0
         strange = next((one for one in flat if not _holds(datatype, one)), None)
         if strange is not None:
-            raise _bad(f"The tensor {name!r} of {datatype} holds {encode(strange).decode()[:40]}.")
+            raise bad(f"The tensor {name!r} of {datatype} holds {encode(strange).decode()[:40]}.")
     elif type(size) is int and 0 <= size <= len(binary):
-        flat, used = _from_bytes(binary[:size], datatype, name), size
+        flat, used = from_bytes(binary[:size], datatype, name), size
     else:
-        raise _bad(f"The tensor {name!r} claims more binary data than there is.")
-    if len(flat) != math.prod(sizes):
-        raise _bad(f"The tensor {name!r} has {len(flat)} values for shape {sizes}.")
-    return _in_rows(flat, sizes), binary[used:]
+        raise bad(f"The tensor {name!r} claims more binary data than there is.")
+    return rows_of(name, flat, sizes), binary[used:]
 
 
 def _parameters(holder: Mapping[str, Json], whose: str) -> Mapping[str, Json]:
     parameters = holder.get("parameters")
     if not isinstance(parameters, dict | None):
-        raise _bad(f'"parameters" of {whose} is not an object.')
+        raise bad(f'"parameters" of {whose} is not an object.')
     return parameters or {}
 
 
@@ -189,24 +256,24 @@ def _rows(tensors: Mapping[str, list[Json]], signature: Signature) -> list[Row]:
         (name, wide), *_ = tensors.items()
         uneven = next((one for one in wide if not isinstance(one, list) or len(one) != len(columns)), None)
         if uneven is not None or not wide:
-            raise _bad(f"The tensor {name!r} is neither a column nor has {len(columns)} values in each row.")
+            raise bad(f"The tensor {name!r} is neither a column nor has {len(columns)} values in each row.")
         return [placed(one, signature) for one in wide if isinstance(one, list)]
-    given = {
-        name: [_single(one, columns[name].many) for one in rows] if name in columns else rows
-        for name, rows in tensors.items()
-    }
-    fit = {name: [fitted(x, columns[name]) for x in one] if name in columns else one for name, one in given.items()}
+    fit = {name: _fitted(rows, columns[name]) if name in columns else rows for name, rows in tensors.items()}
     return [dict(zip(fit, values, strict=True)) for values in zip(*fit.values(), strict=True)]
 
 
-def _single(value: Json, many: bool) -> Json:
-    """Return the one value of a row with shape ``[1]``, as clients send columns; lists of list columns stay."""
-    return value[0] if isinstance(value, list) and len(value) == 1 and not many else value
+def _fitted(rows: list[Json], column: Column) -> list[Json]:
+    """Return the one value of each row with shape ``[1]``, as clients send columns; lists of list columns stay."""
+    if rows and isinstance(rows[0], list) and len(rows[0]) == 1 and not column.many:
+        rows = [one[0] if isinstance(one, list) else one for one in rows]
+    return [fitted(one, column) for one in rows] if "int" in column.dtype else rows
 
 
 def _in_rows(flat: list[Json], shape: Sequence[int]) -> list[Json]:
     if len(shape) == 1:
         return flat
+    if len(shape) == 2 and shape[1] == 1:
+        return [[one] for one in flat]
     width = math.prod(shape[1:])
     rows = [flat[at * width : (at + 1) * width] for at in range(shape[0])]
     return [_in_rows(row, shape[1:]) for row in rows]
@@ -214,19 +281,24 @@ def _in_rows(flat: list[Json], shape: Sequence[int]) -> list[Json]:
 
 def _leaves(data: Json, name: str) -> list[Json]:
     if not isinstance(data, list):
-        raise _bad(f"The tensor {name!r} has no data.")
+        raise bad(f"The tensor {name!r} has no data.")
     if not any(isinstance(one, list) for one in data):
         return data
     return [leaf for one in data for leaf in (_leaves(one, name) if isinstance(one, list) else [one])]
 
 
-def _from_bytes(blob: memoryview, datatype: str, name: str) -> list[Json]:
+def from_bytes(blob: memoryview, datatype: str, name: str) -> list[Json]:
+    """Return the values of a binary tensor."""
     if datatype == "BYTES":
         return _texts(blob, name)
-    kind = np.dtype(_NUMPY[datatype])
+    kind = _DTYPES[datatype]
     if len(blob) % kind.itemsize:
-        raise _bad(f"The binary data of tensor {name!r} are not whole values of {datatype}.")
-    values: list[Json] = np.frombuffer(blob, kind).tolist()
+        raise bad(f"The binary data of tensor {name!r} are not whole values of {datatype}.")
+    count = len(blob) // kind.itemsize
+    if count <= _FEW:
+        values: list[Json] = list(struct.unpack(f"<{count}{_CODES.get(datatype, kind.char)}", blob))
+    else:
+        values = np.frombuffer(blob, kind).tolist()
     return [None if one != one else one for one in values] if kind.kind == "f" else values  # NaN
 
 
@@ -236,16 +308,17 @@ def _texts(blob: memoryview, name: str) -> list[Json]:
     while at < len(blob):
         size = int.from_bytes(blob[at : at + 4], "little")
         if at + 4 + size > len(blob):
-            raise _bad(f"The binary data of tensor {name!r} end within a text.")
+            raise bad(f"The binary data of tensor {name!r} end within a text.")
         try:
             texts.append(bytes(blob[at + 4 : at + 4 + size]).decode())
         except UnicodeDecodeError as error:
-            raise _bad(f"A text of tensor {name!r} is not UTF-8.") from error
+            raise bad(f"A text of tensor {name!r} is not UTF-8.") from error
         at += 4 + size
     return texts
 
 
-def _to_bytes(flat: list[Any], datatype: str) -> bytes:
+def to_bytes(flat: list[Any], datatype: str) -> bytes:
+    """Return values as a binary tensor."""
     if datatype == "BYTES":
         texts = [one.encode() if isinstance(one, str) else encode(one) for one in flat]
         return b"".join(len(one).to_bytes(4, "little") + one for one in texts)
@@ -257,9 +330,7 @@ def _shape(name: str, values: list[Any]) -> list[int]:
     while level and isinstance(level[0], list):
         widths = {len(one) for one in level}
         if len(widths) > 1:
-            raise _bad(
-                f"The output {name!r} has rows of different lengths, which no tensor holds.", ["Ask row by row."]
-            )
+            raise bad(f"The output {name!r} has rows of different lengths, which no tensor holds.", ["Ask row by row."])
         shape.append(widths.pop())
         level = [leaf for one in level for leaf in one]
     return shape
@@ -271,5 +342,6 @@ def _flat(values: list[Any]) -> list[Any]:
     return values
 
 
-def _bad(problem: str, faults: Sequence[str] = ()) -> RequestError:
+def bad(problem: str, faults: Sequence[str] = ()) -> RequestError:
+    """Return the refusal of tensors that are not of the form."""
     return RequestError(problem, _REMEDY, status=400, faults=list(faults)[:FAULTS_SHOWN])

@@ -20,7 +20,7 @@ from time import monotonic
 from mlnb.errors import SettingsError
 from mlnb.service.configuration import Configuration
 
-_LOOK_S = 1.0
+LOOK_S = 1.0
 _LOGGER = logging.getLogger("mlnb.service")
 
 
@@ -103,22 +103,21 @@ class _Renewal:
 
     def __init__(self, chosen: Certificate) -> None:
         self._chosen = chosen
-        self._files = [Path(chosen.cert), Path(chosen.key)]
-        self._seen = self._stamps()
+        self._seen = stamps_of(chosen)
         self._looked = monotonic()
         self.first = self._newest = server_context(chosen)
         self.first.sni_callback = self._choose
 
     def _choose(self, connection: ssl.SSLObject, name: str, context: ssl.SSLContext) -> None:
         now = monotonic()
-        if now - self._looked > _LOOK_S:
+        if now - self._looked > LOOK_S:
             self._looked = now
             self._look()
         if self._newest is not context:
             connection.context = self._newest
 
     def _look(self) -> None:
-        stamps = self._stamps()
+        stamps = stamps_of(self._chosen)
         if stamps == self._seen:
             return
         self._seen = stamps
@@ -129,8 +128,10 @@ class _Renewal:
         else:
             _LOGGER.warning("The renewed certificate %s is taken up.", self._chosen.cert)
 
-    def _stamps(self) -> list[tuple[int, int] | None]:
-        return [_stamp(path) for path in self._files]
+
+def stamps_of(chosen: Certificate) -> list[tuple[int, int] | None]:
+    """Return what changes when the certificate or its key does."""
+    return [_stamp(Path(chosen.cert)), _stamp(Path(chosen.key))]
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

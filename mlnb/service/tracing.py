@@ -13,7 +13,7 @@ the trace; every line of that log has ``trace_id`` as well.
 
 References
 ----------
-W3C Trace Context; OpenTelemetry semantic conventions 1.3x, HTTP server spans.
+W3C Trace Context; OpenTelemetry semantic conventions 1.3x, HTTP and gRPC server spans.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from itertools import pairwise
 from typing import Any, TypeAlias, TypeVar
 
 from mlnb.errors import RequestError
+from mlnb.service.grpc_call import ROUTE, code_of
 from mlnb.service.protocols import Route, request_id_of, route_of
 
 T = TypeVar("T")
@@ -114,9 +115,8 @@ class Tracing:
         """
         carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         parent = self._propagate.extract(carrier)
-        span = self._tracer.start_span(
-            f"{scope['method']} {route}", parent, self._trace.SpanKind.SERVER, _asked(scope, route, carrier)
-        )
+        name = route[1:] if ROUTE in scope else f"{scope['method']} {route}"
+        span = self._tracer.start_span(name, parent, self._trace.SpanKind.SERVER, _asked(scope, route, carrier))
         current = self._context.attach(self._trace.set_span_in_context(span, parent))
         marks: _Marks = [("", time.time_ns())]
         marking = _marks.set(marks)
@@ -130,7 +130,7 @@ class Tracing:
             if message["type"] == "http.response.start":
                 if len(marks) > 1:
                     marks.append(("log", time.time_ns()))
-                self._answered(span, message)
+                self._answered(span, message, called=ROUTE in scope)
             await send(message)
 
         try:
@@ -145,9 +145,12 @@ class Tracing:
         """Send what was not sent yet."""
         self._provider.shutdown()
 
-    def _answered(self, span: Any, message: Message) -> None:
+    def _answered(self, span: Any, message: Message, *, called: bool) -> None:
         status, headers = int(message["status"]), dict(message["headers"])
-        span.set_attribute("http.response.status_code", status)
+        if called:
+            span.set_attribute("rpc.grpc.status_code", code_of(status))
+        else:
+            span.set_attribute("http.response.status_code", status)
         if b"x-model-version" in headers:
             span.set_attribute("mlnb.version", headers[b"x-model-version"].decode())
         if status >= 500:
@@ -169,6 +172,8 @@ def mark(stage: str) -> None:
 
 def route_named(scope: Message, further: Mapping[str, Route]) -> str:
     """Return the name of a request's route, "other" for none."""
+    if ROUTE in scope:
+        return str(scope[ROUTE].name)
     try:
         return route_of(scope["method"], scope["path"].removeprefix(scope.get("root_path", "")), further).name
     except RequestError:
@@ -184,10 +189,7 @@ def carried(work: Callable[[], T]) -> Callable[[], T]:
 def _asked(scope: Message, route: str, headers: Mapping[str, str]) -> dict[str, str | int]:
     server, client = scope.get("server") or ("", 0), scope.get("client") or ("", 0)
     found: dict[str, str | int | None] = {
-        "http.request.method": scope["method"],
-        "http.route": route,
-        "url.path": scope["path"],
-        "url.scheme": scope.get("scheme", "http"),
+        **_what(scope, route),
         "network.protocol.version": scope.get("http_version", "1.1"),
         "server.address": server[0],
         "server.port": server[1],
@@ -195,6 +197,18 @@ def _asked(scope: Message, route: str, headers: Mapping[str, str]) -> dict[str, 
         "user_agent.original": headers.get("user-agent"),
     }
     return {name: value for name, value in found.items() if value}
+
+
+def _what(scope: Message, route: str) -> dict[str, str | int | None]:
+    if ROUTE in scope:
+        service, _, method = route[1:].rpartition("/")
+        return {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+    return {
+        "http.request.method": scope["method"],
+        "http.route": route,
+        "url.path": scope["path"],
+        "url.scheme": scope.get("scheme", "http"),
+    }
 
 
 def _name_traces(trace: Any) -> None:

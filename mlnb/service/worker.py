@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 
@@ -24,8 +25,12 @@ from mlnb.service.configuration import Configuration, read_configuration
 from mlnb.service.connection import server_options
 from mlnb.service.crew import METRICS, Crew
 from mlnb.service.door import Counted, Door
+from mlnb.service.grpc_call import check_grpc
 from mlnb.service.messages import write_to_standard_error
 from mlnb.service.wire import FORMAT, Said, Wire
+
+if TYPE_CHECKING:
+    from mlnb.service.grpc_server import GrpcServer
 
 _LOGGER = logging.getLogger("mlnb.service")
 _LOOK_S = 0.05
@@ -53,13 +58,16 @@ def work(source: Path, inherited: Inherited) -> int:
         write_to_standard_error(configuration.log_format, accesses=configuration.access_log)
         application = Application.from_environment(source, os.environ)
         application.open()
+        if configuration.grpc_port:
+            check_grpc()
         _spare_collections()
     except (MlnbError, OSError) as error:
         print(f"mlnb.service: {error}", file=sys.stderr, flush=True)
         wire.send({"failed": str(error)})
         return 2
-    Worker(application, configuration, wire, inherited).run()
-    return 0
+    worker = Worker(application, configuration, wire, inherited)
+    worker.run()
+    return 2 if worker.failed else 0
 
 
 class Worker(uvicorn.Server):  # type: ignore[misc]  # uvicorn's types are not followed
@@ -88,6 +96,8 @@ class Worker(uvicorn.Server):  # type: ignore[misc]  # uvicorn's types are not f
         self._connections = Counted(self._balance)
         self.server_state.connections = self._connections
         self._ends_at = 0.0
+        self._grpc: GrpcServer | None = None
+        self.failed = False
 
     async def startup(self, **_: object) -> None:
         """Start the application, accept, and tell the supervisor."""
@@ -97,9 +107,15 @@ class Worker(uvicorn.Server):  # type: ignore[misc]  # uvicorn's types are not f
         # Accepted sockets inherit it; asyncio would set it only where it can tell that the socket is TCP.
         self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._crew = Crew(self._wire, self._report, self._drain, self._orphaned)
+        if self._application.configuration.grpc_port:
+            self._bind_grpc()
+            if self.failed:
+                return
         self._crew.listen()
         self._crew.say({"ready": FORMAT})  # from now on it is asked with the others, so a routing waits for it as well
         await self._application.join(self._crew)
+        if self._grpc is not None:
+            await self._grpc.start()
         limit = self._application.configuration.header_s
         self._door = Door(self._listener, self._balance, self._connections, self._protocol, self.config.ssl, limit)
         self._door.open()
@@ -108,7 +124,10 @@ class Worker(uvicorn.Server):  # type: ignore[misc]  # uvicorn's types are not f
 
     async def shutdown(self, **_: object) -> None:
         """Accept no more, finish what runs, and leave the last counters."""
-        self._door.close()
+        if not self.failed:
+            self._door.close()
+        if self._grpc is not None:
+            await self._grpc.stopped()
         await super().shutdown(sockets=[])
         self._crew.say({"leaving": self._report(METRICS)})
 
@@ -116,6 +135,17 @@ class Worker(uvicorn.Server):  # type: ignore[misc]  # uvicorn's types are not f
     def capture_signals(self) -> Iterator[None]:
         """Leave signals to `startup`."""
         yield
+
+    def _bind_grpc(self) -> None:
+        """Listen for gRPC as well; where that cannot be, say why and end."""
+        from mlnb.service.grpc_server import GrpcServer
+
+        try:
+            host = self._listener.getsockname()[0]
+            self._grpc = GrpcServer(self._application, self._application.configuration, host)
+        except MlnbError as error:
+            self._crew.say({"failed": str(error)})
+            self.failed = self.should_exit = True
 
     def _protocol(self) -> asyncio.Protocol:
         made: asyncio.Protocol = self.config.http_protocol_class(
@@ -129,6 +159,8 @@ class Worker(uvicorn.Server):  # type: ignore[misc]  # uvicorn's types are not f
     def _drain(self, idle_s: float) -> None:
         """Accept no more; each connection ends with its next answer, or when it has been idle for so long."""
         self._door.close()
+        if self._grpc is not None:
+            self._grpc.drain(at_once=idle_s <= 0)
         if idle_s <= 0:
             self.should_exit = True
             return

@@ -12,18 +12,15 @@ import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
-from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
 from mlnb.errors import RemoteError
 from mlnb.store.disk import make_folder
 from mlnb.store.files import FileStore, digest_of
-from mlnb.store.remote import open_address, reaching, shown
+from mlnb.store.remote import open_address, put_whole, reaching, shown
 
 T = TypeVar("T")
-_WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "memory"})
-"""Schemes whose objects appear when they are complete."""
 
 
 class Bucket:
@@ -37,7 +34,6 @@ class Bucket:
 
     def __init__(self, address: str) -> None:
         self._address = address.rstrip("/")
-        self._scheme = address.partition("://")[0].lower()
         self._suspect: set[str] = set()
         self._broken: set[str] = set()
         self._noted: set[str] = set()
@@ -143,15 +139,7 @@ class Bucket:
         return True
 
     def _put(self, name: str, put: Callable[[str], None]) -> bool:
-        target = f"{self._address}/{name}"
-        if self._scheme in _WHOLE:
-            put(target)
-            return True
-        part = f"{target}.tmp-{secrets.token_hex(8)}"
-        system, path = open_address(target)
-        system.makedirs(str(Path(path).parent), exist_ok=True)
-        put(part)
-        system.mv(open_address(part)[1], path)
+        put_whole(f"{self._address}/{name}", put)
         return True
 
 

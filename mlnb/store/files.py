@@ -4,24 +4,36 @@ A file is written once, under a temporary name in the same folder, and renamed: 
 bytes at once. Stored files are never changed or truncated (kernels map their pages); a file whose bytes are not its
 name is damaged and said to be. What this machine wrote itself is known by its stamp (`mlnb.store.stamps`), whatever
 comes from elsewhere is read whole.
+
+Where the settings name a key, what is put here and what a version names lies encrypted in ``aes256gcm/`` instead
+(`mlnb.store.vault`); where they name an address, what a version names lies there as well (`mlnb.store.depot`), and what
+is missing here comes from there.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mlnb.errors import CorruptError
+from mlnb.errors import CorruptError, SecretError
 from mlnb.store.disk import make_folder, replacing, storing, sync_folder, write_bytes
 from mlnb.store.hashed import HashedFile
 from mlnb.store.stamps import LARGE_BYTES, stamp, stamped
 
+if TYPE_CHECKING:
+    from mlnb.store.depot import Depot
+    from mlnb.store.vault import Vault
+
+PLAIN, SEALED = "sha256", "aes256gcm"
 _CHUNK_BYTES = 1 << 20
+_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +43,16 @@ class FileStore:
     Attributes
     ----------
     folder : Path
-        Where the tree ``sha256/`` is.
+        Where the trees ``sha256/`` and ``aes256gcm/`` are.
+    depot : Depot or None
+        Where the artifacts of versions lie for everybody.
+    vault : Vault or None
+        What encrypts them.
     """
 
     folder: Path
+    depot: Depot | None = None
+    vault: Vault | None = None
 
     def put(self, source: Path | bytes) -> tuple[str, int]:
         """Store the bytes, or the content of a file, and return its digest and size in bytes.
@@ -50,12 +68,20 @@ class FileStore:
             digest = "sha256:" + hashlib.sha256(source).hexdigest()
             size = len(source)
             if not self.has(digest, size):
+                if self.vault is not None:
+                    self.vault.seal(io.BytesIO(source), digest, self._sealed_place(digest))
+                    return digest, size
                 write_bytes(self._place(digest), source, mode=0o444)
                 self._stamp(digest, size)
             return digest, size
         with storing(source, "read"):
             digest, size = digest_of(source), source.stat().st_size
-        if not self.has(digest, size):
+        if self.has(digest, size):
+            return digest, size
+        if self.vault is not None:
+            with storing(source, "read"), source.open("rb") as file:
+                self.vault.seal(file, digest, self._sealed_place(digest))
+        else:
             target = self._place(digest)
             with replacing(target, mode=0o444) as copy, source.open("rb") as file:
                 while chunk := file.read(_CHUNK_BYTES):
@@ -73,7 +99,8 @@ class FileStore:
         """
         with storing(source):
             digest, size = digest_of(source), source.stat().st_size
-            if self.has(digest, size):
+            if self.vault is not None or self.has(digest, size):
+                self.put(source)
                 source.unlink()
                 return digest, size
         with storing(source):
@@ -114,6 +141,12 @@ class FileStore:
             return self._whole(digest, size_bytes) and self.trusted(digest).is_file()
         return False
 
+    def stored(self, digest: str) -> Path | None:
+        """Return the file of that digest on this machine, plain or encrypted and not read; None where there is none."""
+        with suppress(CorruptError):  # what is no digest is nowhere
+            return next((one for one in (self._place(digest), self._sealed_place(digest)) if one.is_file()), None)
+        return None
+
     def path(self, digest: str) -> Path:
         """Return where the bytes of `digest` are.
 
@@ -123,14 +156,42 @@ class FileStore:
             If they are missing.
         """
         path = self._place(digest)
-        if not path.is_file():
+        if path.is_file():
+            return path
+        found = self._opened(digest) or (self._opened(digest) if self._brought(digest) else None)
+        if found is None and path.is_file():
+            return path
+        if found is None:
+            depot = f" and from {self.depot.name}" if self.depot else ""
             raise CorruptError(
-                f"The artifact {digest} is missing from {self.folder}.",
+                f"The artifact {digest} is missing from {self.folder}{depot}.",
                 "Run the pipeline again with --force, or restore the folder.",
                 path=str(path),
                 digest=digest,
             )
-        return path
+        return found
+
+    def keep(self, digests: Iterable[str]) -> None:
+        """Make sure that artifacts of a version last: encrypted where there is a key, and in the depot if there is one.
+
+        Raises
+        ------
+        CorruptError
+            If the bytes of one are missing, or not what was stored.
+        RemoteError
+            If the depot cannot be reached or written.
+        """
+        wanted = list(dict.fromkeys(digests))
+        if self.depot is None and self.vault is None:
+            for digest in wanted:
+                self.path(digest)
+            return
+        _at_once(self._keep, wanted)
+
+    def bring(self, digests: Iterable[str]) -> None:
+        """Fetch what is missing here from the depot, several at a time; what is not there either is left missing."""
+        if self.depot is not None:
+            _at_once(self._brought, [digest for digest in dict.fromkeys(digests) if self.stored(digest) is None])
 
     def trusted(self, digest: str, *, verify: bool = False) -> Path:
         """Return the path of `digest`: by its stamp where this machine wrote it, after reading all its bytes elsewhere.
@@ -146,9 +207,12 @@ class FileStore:
             If they are missing or are not the bytes that were stored.
         """
         path = self.path(digest)
+        if path != self._place(digest) and not verify:
+            return path  # what was encrypted was compared with its digest when it was opened
         if verify or not stamped(self._stamp_place(digest), path, digest):
             self.verify(digest)
-            self._stamp(digest, path.stat().st_size)
+            if path == self._place(digest):
+                self._stamp(digest, path.stat().st_size)
         return path
 
     def verify(self, digest: str) -> Path:
@@ -178,10 +242,10 @@ class FileStore:
         self._check(path, digest, "sha256:" + hashlib.sha256(content).hexdigest())
         return content
 
-    def _check(self, path: Path, digest: str, found: str) -> None:
+    def _check(self, path: Path, digest: str, found: str, where: str = "") -> None:
         if found != digest:
             raise CorruptError(
-                f"The artifact {digest} in {path} is damaged: its bytes have the digest {found}.",
+                f"The artifact {digest} in {where or path} is damaged: its bytes have the digest {found}.",
                 "Remove that file and run the pipeline again with --force, or restore it.",
                 path=str(path),
                 digest=digest,
@@ -195,7 +259,7 @@ class FileStore:
                 "Restore the manifest that names it, or run the pipeline again with --force.",
                 digest=digest,
             )
-        return self.folder / "sha256" / value[:2] / value
+        return self.folder / PLAIN / value[:2] / value
 
     def _take_in(self, source: Path, digest: str, size: int) -> None:
         """Rename a file that is safely on this disk to its place."""
@@ -218,7 +282,64 @@ class FileStore:
         try:
             return self._place(digest).stat().st_size == size_bytes
         except (FileNotFoundError, NotADirectoryError):
+            return self.vault is not None and self._sealed_whole(digest, size_bytes)
+
+    def _sealed_whole(self, digest: str, size_bytes: int) -> bool:
+        from mlnb.store.vault import sealed_bytes
+
+        try:
+            return self._sealed_place(digest).stat().st_size == sealed_bytes(size_bytes)
+        except (FileNotFoundError, NotADirectoryError):
             return False
+
+    def _sealed_place(self, digest: str) -> Path:
+        place = self._place(digest)
+        return self.folder / SEALED / place.parent.name / place.name
+
+    def _opened(self, digest: str) -> Path | None:
+        """Return the bytes of what lies here encrypted; None where nothing does."""
+        sealed = self._sealed_place(digest)
+        if not sealed.is_file():
+            return None
+        if self.vault is None:
+            raise SecretError(
+                f"The artifact {digest} in {self.folder} is encrypted, and no key is known.",
+                "Name the key in the settings: encryption_key.",
+                name="encryption_key",
+            )
+        return self.vault.open(sealed, digest)
+
+    def _keep(self, digest: str) -> None:
+        sealed = self._sealed_place(digest)
+        if self.vault is not None and not sealed.is_file() and self._place(digest).is_file():
+            with self.verify(digest).open("rb") as file:
+                self.vault.seal(file, digest, sealed)
+        path = sealed if self.vault is not None and sealed.is_file() else self.path(digest)
+        if self.depot is not None and path in (sealed, self._place(digest)):
+            self.depot.push(path, path.relative_to(self.folder).as_posix())
+        if path == sealed:  # the last step: until here, whoever looks finds the plain bytes
+            self._place(digest).unlink(missing_ok=True)
+            self._stamp_place(digest).unlink(missing_ok=True)
+
+    def _brought(self, digest: str) -> bool:
+        """Fetch an artifact from the depot, as it lies there; say whether it was there."""
+        if self.depot is None:
+            return False
+        places = (self._sealed_place(digest), self._place(digest))
+        for place in places if self.vault is not None else reversed(places):
+            with self.depot.fetching(place.relative_to(self.folder).as_posix(), self.folder) as part:
+                if part is None:
+                    continue
+                if place == self._place(digest):
+                    self._check(part, digest, digest_of(part), self.depot.name)
+                    self.adopt(part)
+                else:
+                    make_folder(place.parent)
+                    with storing(place):
+                        part.chmod(0o444)
+                        part.replace(place)
+                return True
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +370,18 @@ class NewFile:
         if not self.store.has(digest, size):
             self.store._take_in(self.file.path, digest, size)
         return digest, size
+
+
+def _at_once(do: Callable[[str], object], digests: list[str]) -> None:
+    """Do something with each digest, several at a time: most of it is waiting for the network."""
+    if len(digests) < 2:
+        for digest in digests:
+            do(digest)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        list(threads.map(do, digests))
 
 
 def digest_of(path: Path) -> str:

@@ -5,13 +5,22 @@ Format 1, in ``format.json``. ``.gitignore`` keeps the folder out of version con
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from mlnb.errors import StateError
 from mlnb.store.disk import make_folder, storing, write_bytes
 from mlnb.store.files import FileStore
 from mlnb.store.manifest import read_json, write_json
+from mlnb.store.undone import Undone
+
+if TYPE_CHECKING:
+    from mlnb.settings import Settings
 
 FORMAT = 1
 
@@ -26,14 +35,17 @@ class StateFolder:
         The folder itself, absolute.
     shared : str
         Address of the shared cache, empty for none.
+    settings : Settings or None
+        Where ledger and artifacts lie, and what encrypts them; None for the defaults.
     """
 
     root: Path
     shared: str = ""
+    settings: Settings | None = field(default=None, compare=False, repr=False)
 
     @classmethod
-    def open(cls, project_root: Path, shared: str = "") -> StateFolder:
-        """Return the state folder of a project, made where it is missing; `shared` is as in the attributes.
+    def open(cls, project_root: Path, shared: str = "", settings: Settings | None = None) -> StateFolder:
+        """Return the state folder of a project, made where it is missing; the rest is as in the attributes.
 
         Raises
         ------
@@ -47,7 +59,7 @@ class StateFolder:
         root = project_root.absolute() / ".mlnb"
         if shared and "://" not in shared:  # a folder, from the project's root
             shared = f"file://{root.parent / Path(shared).expanduser()}"
-        state = cls(root, shared)
+        state = cls(root, shared, settings)
         try:
             with storing(root, "read"):
                 known = (root / "format.json").exists()
@@ -95,11 +107,75 @@ class StateFolder:
         return self.root / "predictions"
 
     @property
-    def ledger(self) -> Path:
-        """The database of versions, aliases and audit."""
-        return self.root / "ledger.db"
+    def undone(self) -> Undone:
+        """What moves of aliases have left to be done."""
+        return Undone(self.root / "effects")
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Hold off garbage collection while artifacts are written that nothing names yet; any number may do so."""
+        with self._locked(alone=False):
+            yield
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold off whoever would write artifacts.
+
+        Raises
+        ------
+        StateError
+            If somebody does already.
+        """
+        with self._locked(alone=True):
+            yield
+
+    @contextmanager
+    def _locked(self, *, alone: bool) -> Iterator[None]:
+        if os.name != "posix":  # there the age of what is collected is all that protects it
+            yield
+            return
+        import fcntl
+
+        place = self.root / "in-use.lock"
+        with storing(place):
+            handle = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
+            except BlockingIOError as error:
+                raise StateError(
+                    f"A run or a deployment is going on in {self.project}: nothing names yet what it writes.",
+                    "Repeat the command when it has ended.",
+                    path=str(self.root),
+                ) from error
+            yield
+        finally:
+            os.close(handle)
+
+    @property
+    def ledger(self) -> Path | str:
+        """The database of versions, aliases and audit: a file here, or the address of one elsewhere."""
+        address = self.settings.ledger if self.settings is not None else ""
+        if "://" in address:
+            return address
+        return self.project / Path(address).expanduser() if address else self.root / "ledger.db"
 
     @property
     def files(self) -> FileStore:
-        """The store of artifacts."""
-        return FileStore(self.artifacts)
+        """The store of artifacts.
+
+        Raises
+        ------
+        SettingsError, SecretError
+            If the settings name an encryption key that cannot be had.
+        """
+        chosen = self.settings
+        if chosen is None or not (chosen.artifacts or chosen.encryption_key):
+            return FileStore(self.artifacts)
+        from mlnb.store.depot import depot_at
+        from mlnb.store.vault import vault_of
+
+        address = chosen.artifacts
+        if address and "://" not in address:  # a folder, from the project's root
+            address = f"file://{self.project / Path(address).expanduser()}"
+        return FileStore(self.artifacts, depot_at(address) if address else None, vault_of(chosen, self.project))

@@ -1,7 +1,6 @@
 """Facts that need transactions become rows: versions, aliases, promotions and the audit log.
 
-The schema carries a number, `SCHEMA`, in the table ``ledger_schema``. To raise it: add one, write the statements that
-lead from the old tables to the new ones, and keep a test that opens a ledger of the old number.
+The tables, and how older ones become them, are in `mlnb.store.tables`.
 
 Invariants: every writing transaction is serialised (``BEGIN IMMEDIATE`` on SQLite, a row lock taken by the caller
 elsewhere); every reading transaction sees one state from its first to its last statement. On SQLite an answered
@@ -12,118 +11,31 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from sqlalchemy import (
-    Boolean,
-    Column,
-    ForeignKey,
-    ForeignKeyConstraint,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    UniqueConstraint,
-    create_engine,
-    event,
-    insert,
-    inspect,
-    select,
-    text,
-)
+from sqlalchemy import Insert, Table, create_engine, event, inspect, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.pool import PoolProxiedConnection
 
 from mlnb.errors import NewerFormatError, SettingsError, StateError, StorageError
 from mlnb.store.disk import make_folder, storing
+from mlnb.store.tables import SCHEMA, create, migrate, schema_of
 
-SCHEMA = 1
 BUSY_TIMEOUT_S = 30
-
-_metadata = MetaData()
-_schema = Table("ledger_schema", _metadata, Column("number", Integer, primary_key=True, autoincrement=False))
-
-MODEL = Table(
-    "model",
-    _metadata,
-    Column("name", String(64), primary_key=True),
-    Column("last_number", Integer, nullable=False),
-    Column("created_at", String(27), nullable=False),
-)
-VERSION = Table(
-    "version",
-    _metadata,
-    Column("model", ForeignKey("model.name"), primary_key=True),
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("content", Text, nullable=False),
-    Column("created_at", String(27), nullable=False),
-    Column("created_by", Text, nullable=False),
-    Column("exporter", Text, nullable=False),
-    # Canonical JSON from here on, as text: the same bytes on every database, and NaN has a spelling.
-    Column("metrics", Text, nullable=False),
-    Column("lineage", Text, nullable=False),
-    Column("signature", Text, nullable=False),
-    Column("parity", Text, nullable=False),
-    Column("files", Text, nullable=False),
-    UniqueConstraint("model", "content"),
-)
-PROMOTION = Table(
-    "promotion",
-    _metadata,
-    Column("id", Integer, primary_key=True),
-    Column("model", ForeignKey("model.name"), nullable=False),
-    Column("alias", String(64), nullable=False),
-    Column("kind", String(16), nullable=False),  # "promote" or "rollback"
-    Column("from_number", Integer, nullable=False),  # 0: the alias pointed to nothing
-    Column("to_number", Integer, nullable=False),
-    Column("at", String(27), nullable=False),
-    Column("by", Text, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("verdicts", Text, nullable=False),
-    Column("forced", Boolean, nullable=False),
-    # A promotion lies on the one that held the alias before it; a rollback takes the top one away and says which.
-    Column("beneath", ForeignKey("promotion.id")),
-    Column("undoes", ForeignKey("promotion.id")),
-    ForeignKeyConstraint(["model", "to_number"], ["version.model", "version.number"]),
-    Index("promotion_of_alias", "model", "alias", "id"),
-)
-ALIAS = Table(
-    "alias",
-    _metadata,
-    Column("model", ForeignKey("model.name"), primary_key=True),
-    Column("name", String(64), primary_key=True),
-    Column("number", Integer, nullable=False),
-    Column("promotion", ForeignKey("promotion.id"), nullable=False),  # the one that lies on top
-    ForeignKeyConstraint(["model", "number"], ["version.model", "version.number"]),
-)
-AUDIT = Table(
-    "audit",
-    _metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False),  # 1, 2, 3 without gaps
-    Column("at", String(27), nullable=False),
-    Column("actor", Text, nullable=False),
-    Column("action", String(64), nullable=False),
-    Column("subject", Text, nullable=False),
-    Column("detail", Text, nullable=False),
-    Column("previous", String(71), nullable=False),
-    Column("digest", String(71), nullable=False),
-)
-AUDIT_HEAD = Table(
-    "audit_head",
-    _metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False),  # always 1
-    Column("rows", Integer, nullable=False),
-    Column("digest", String(71), nullable=False),
-)
-NO_DIGEST = "sha256:" + "0" * 64
-"""What the first audit row follows, and the head of an empty log."""
+_CONNECT_S = 10
+_HUNG_S = 300
+_ALONE = text("SELECT pg_advisory_xact_lock(hashtext('mlnb ledger'))")
+_TRY_LOCK = text("SELECT pg_try_advisory_lock(hashtext(:key))")
+_UNLOCK = text("SELECT pg_advisory_unlock(hashtext(:key))")
+_LOCK_POLL_S = 0.05
 
 
 class Ledger:
@@ -133,7 +45,7 @@ class Ledger:
     ----------
     location : pathlib.Path or str
         A file path, or an SQLAlchemy URL such as ``postgresql+psycopg://host/team``. The schema is created where it is
-        missing; any number of processes may do so at once.
+        missing and raised where it is older; any number of processes may do so at once.
 
     Raises
     ------
@@ -158,8 +70,7 @@ class Ledger:
         try:
             if not _is_sqlite(url):
                 self._make_schema()
-            with self.read() as connection:
-                self._check_schema(connection)
+            self._check_schema()
         except StateError:
             self.close()
             raise
@@ -184,8 +95,46 @@ class Ledger:
 
     def insert_missing(self, connection: Connection, table: Table, row: Mapping[str, object]) -> None:
         """Insert `row` unless one with its key is there; another transaction may be doing the same."""
-        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-        connection.execute(dialect.insert(table).on_conflict_do_nothing(), dict(row))
+        connection.execute(_insert_missing(table, connection.dialect.name), dict(row))
+
+    @contextmanager
+    def alone(self, act: str, wait_s: float = 0.0) -> Iterator[bool]:
+        """Hold a lock that one process on this ledger has at a time, whatever machine it is on.
+
+        Parameters
+        ----------
+        act : str
+            What the lock is for.
+        wait_s : float
+            How long to wait for another holder.
+
+        Yields
+        ------
+        bool
+            Whether this process holds it. The system lets it go where the process dies.
+        """
+        if self._engine.dialect.name == "sqlite":
+            lock = FileLock(f"{self.name}.{act}.lock")
+            try:
+                lock.acquire(timeout=wait_s)
+            except Timeout:
+                yield False
+                return
+            try:
+                yield True
+            finally:
+                lock.release()
+            return
+        # A session of its own holds it: neither a transaction that stays open nor the pool must be in the way.
+        with self._faults(), self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            key, until = {"key": f"mlnb {act}"}, time.monotonic() + wait_s
+            while not (held := bool(connection.scalar(_TRY_LOCK, key))) and time.monotonic() < until:
+                time.sleep(_LOCK_POLL_S)
+            try:
+                yield held
+            finally:
+                if held:
+                    connection.execute(_UNLOCK, key)
 
     def close(self) -> None:
         """Close every connection; the next use opens a new one."""
@@ -234,7 +183,7 @@ class Ledger:
                     # Kept in the file; switching to it in a shared file is what makes others see "locked".
                     connection.connection.cursor().execute("PRAGMA journal_mode=WAL")
                 with _writing(engine).begin() as connection:
-                    _create(connection)
+                    create(connection)
             engine.dispose()  # the last connection folds the WAL into the file and syncs it
             draft.replace(path)
         finally:
@@ -244,15 +193,14 @@ class Ledger:
 
     def _make_schema(self) -> None:
         with self.write() as connection:
-            connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('mlnb ledger'))"))
-            if not inspect(connection).has_table(_schema.name):
-                _create(connection)
+            connection.execute(_ALONE)
+            if not inspect(connection).has_table("ledger_schema"):
+                create(connection)
 
-    def _check_schema(self, connection: Connection) -> None:
-        found = None
-        if inspect(connection).has_table(_schema.name):
-            found = connection.scalar(select(_schema.c.number))
-        if not isinstance(found, int) or found < 1:
+    def _check_schema(self) -> None:
+        with self.read() as connection:
+            found = schema_of(connection)
+        if not found:
             raise StateError(
                 f"{self.name} is a database, but not a ledger of mlnb.",
                 "Move it away, or name another one.",
@@ -266,6 +214,19 @@ class Ledger:
                 found=found,
                 known=SCHEMA,
             )
+        if found < SCHEMA:
+            with self.write() as connection:
+                if connection.dialect.name != "sqlite":
+                    connection.execute(_ALONE)
+                if schema_of(connection) < SCHEMA:  # another process may have been faster
+                    migrate(connection)
+
+
+@cache
+def _insert_missing(table: Table, dialect: str) -> Insert:
+    if dialect == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    return postgresql.insert(table).on_conflict_do_nothing()
 
 
 def _url(location: Path | str) -> URL:
@@ -276,9 +237,11 @@ def _url(location: Path | str) -> URL:
     except ArgumentError as error:
         raise SettingsError(
             "The address of the ledger cannot be understood.",
-            "Write it as a file path or as postgresql+psycopg://user@host/database.",
+            "Write it as a file path or as postgresql://user@host/database.",
             key="ledger",
         ) from error
+    if url.drivername in ("postgres", "postgresql"):  # as everybody writes it
+        url = url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() not in ("sqlite", "postgresql") or not url.database:
         raise SettingsError(
             f"The ledger cannot live at {url.render_as_string(hide_password=True)}.",
@@ -296,26 +259,39 @@ def _filled(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
 
 
-def _create(connection: Connection) -> None:
-    _metadata.create_all(connection)
-    connection.execute(insert(_schema), {"number": SCHEMA})
-    connection.execute(insert(AUDIT_HEAD), {"id": 1, "rows": 0, "digest": NO_DIGEST})
-
-
 def _engine(url: URL) -> Engine:
     try:
         if not _is_sqlite(url):
-            return create_engine(url, isolation_level="REPEATABLE READ", pool_pre_ping=True)
+            return _server(url)
         engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise SettingsError(
             f"The driver of {url.render_as_string(hide_password=True)} is not installed: {error}.",
-            "Install it, for instance: pip install 'psycopg[binary]'.",
+            "Install it: pip install 'mlnb[postgres]'.",
             key="ledger",
         ) from error
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)
     return engine
+
+
+def _server(url: URL) -> Engine:
+    """Return the engine of a PostgreSQL server: one that is gone, or a client that hangs, keeps nobody waiting."""
+    asked = {"connect_timeout": _CONNECT_S, "application_name": "mlnb"}
+    chosen: dict[str, object] = {key: value for key, value in asked.items() if key not in url.query}
+    if url.get_driver_name() == "psycopg":
+        chosen["prepare_threshold"] = None  # PgBouncer gives each transaction another session
+    engine = create_engine(url, isolation_level="REPEATABLE READ", pool_pre_ping=True, connect_args=chosen)
+    event.listen(engine, "connect", _on_server_connect)
+    return engine
+
+
+def _on_server_connect(connection: PoolProxiedConnection, _: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute(f"SET lock_timeout = '{BUSY_TIMEOUT_S}s'")
+    cursor.execute(f"SET idle_in_transaction_session_timeout = '{_HUNG_S}s'")
+    connection.commit()
+    cursor.close()
 
 
 def _writing(engine: Engine) -> Engine:
@@ -339,7 +315,7 @@ def _on_begin(connection: Connection) -> None:
 
 def _fault(error: DBAPIError, name: str) -> StateError:
     said = " ".join(str(error.orig).split()).rstrip(".")  # drivers write several lines
-    if "locked" in said:
+    if "locked" in said or "lock timeout" in said:
         return StateError(
             f"The ledger {name} has been in use by another process for {BUSY_TIMEOUT_S} seconds.",
             "Wait until the other command has ended, then try again.",

@@ -7,8 +7,9 @@ come from where fsspec and the cloud's own tools look for them (environment, pro
 from __future__ import annotations
 
 import re
+import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +31,8 @@ _SECRET = re.compile(r"token|sig|secret|passw|credential|auth|key|x-amz-|x-goog-
 _USER = re.compile(r"://[^/@\s]+@")
 _EXTRAS = {"s3": "mlnb[s3]", "s3a": "mlnb[s3]", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 _SAYS = ("ETag", "etag", "md5Hash", "md5", "content_md5", "generation", "checksum", "crc32c")
+_WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "memory"})
+"""Schemes whose objects appear when they are complete."""
 _DATES = ("LastModified", "last_modified", "mtime", "modified", "created")
 
 
@@ -139,6 +142,24 @@ def open_address(address: str) -> tuple[AbstractFileSystem, str]:
     options = kind._get_kwargs_from_urls(address)
     options = {key: value for key, value in options.items() if key != "path"}
     return _system(scheme, tuple(sorted(options.items()))), str(kind._strip_protocol(address))
+
+
+def put_whole(target: str, put: Callable[[str], None]) -> None:
+    """Write an address so that whoever reads it finds all or nothing; call it within `reaching`.
+
+    Parameters
+    ----------
+    put : callable
+        Writes the address that it is given: `target`, or one beside it that is renamed.
+    """
+    if _scheme(target) in _WHOLE:
+        put(target)
+        return
+    part = f"{target}.tmp-{secrets.token_hex(8)}"
+    system, path = open_address(target)
+    system.makedirs(str(Path(path).parent), exist_ok=True)
+    put(part)
+    system.mv(open_address(part)[1], path)
 
 
 @contextmanager

@@ -81,19 +81,25 @@ def _found(name: str, environ: Mapping[str, str], settings: Settings, project: P
             return environ[variable], f"the variable {variable}"
     if settings.secrets_folder:
         file = project / settings.secrets_folder / name
-        text = _private_text(file, name)
+        text = read_private(file, name)
         if text is not None:
             return text.removesuffix("\n").removesuffix("\r"), str(file)
     if settings.secrets_file:
         file = project / settings.secrets_file
-        values = _dotenv(_private_text(file, name) or "")
+        values = _dotenv(read_private(file, name) or "")
         if name in values:
             return values[name], str(file)
     return None, ""
 
 
-def _private_text(file: Path, name: str) -> str | None:
-    """Return the text of a file that only its owner can read, None where there is none."""
+def read_private(file: Path, name: str) -> str | None:
+    """Return the text of a file that only its owner can read, None where there is none.
+
+    Raises
+    ------
+    SecretError
+        If others can read it, or it is no text.
+    """
     try:
         mode = file.stat().st_mode
         mounted = any(file.is_relative_to(folder) for folder in _MOUNTED)

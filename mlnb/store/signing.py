@@ -13,9 +13,12 @@ import binascii
 import hashlib
 import os
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mlnb.errors import StorageError, UntrustedError, UsageError
 from mlnb.store.disk import make_folder, storing, write_bytes
@@ -80,6 +83,49 @@ def verify(digest: str, signature: str, key: str) -> None:
         ) from error
 
 
+Finding = Literal["valid", "wrong", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """The keys that this user trusts, their own first.
+
+    Attributes
+    ----------
+    own : str
+        Id of this user's key.
+    keys : mapping of str to public key
+        By id.
+    """
+
+    own: str
+    keys: Mapping[str, Ed25519PublicKey]
+
+    def examine(self, digest: str, signature: str, key: str, purpose: bytes) -> Finding:
+        """Say whether a signature is the key's; ``unknown`` where the key is not trusted, so that nobody can say."""
+        from cryptography.exceptions import InvalidSignature
+
+        public = self.keys.get(key)
+        if public is None:
+            return "unknown"
+        try:
+            public.verify(base64.b64decode(signature, validate=True), purpose + digest.encode())
+        except (InvalidSignature, ValueError):
+            return "wrong"
+        return "valid"
+
+
+def ring() -> Ring:
+    """Return the keys that this user trusts; their own is made where it is missing."""
+    keys = _trusted()
+    return Ring(next(iter(keys)), keys)
+
+
+def own_id() -> str:
+    """Return the id of this user's key."""
+    return key_id(_own_key().public_key())
+
+
 def fits(digest: str, signature: str, key: str, public: str, purpose: bytes) -> bool:
     """Say whether a signature is of the public key (its raw bytes in base64) whose id is `key`; no trust is asked."""
     from cryptography.exceptions import InvalidSignature
@@ -127,8 +173,9 @@ def trust(public_key_file: Path) -> str:
 
 def own_public_key() -> Path:
     """Return the file of this user's public key, to be given to colleagues; the key is made where it is missing."""
-    _own_key()
-    return keys_folder() / "mlnb_ed25519.pub"
+    path = keys_folder() / "mlnb_ed25519"
+    _write_public(_own_key(), path)
+    return path.with_suffix(".pub")
 
 
 def key_id(public: Ed25519PublicKey) -> str:
@@ -149,30 +196,37 @@ def keys_folder() -> Path:
 
 
 def _own_key() -> Ed25519PrivateKey:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
     path = keys_folder() / "mlnb_ed25519"
     if not path.exists():
         _make_key(path)
     with storing(path, "read"):
-        if os.name == "posix" and path.stat().st_mode & 0o077:
+        status = path.stat()
+    return _read_key(path, status.st_mode, (status.st_ino, status.st_size, status.st_mtime_ns))
+
+
+@lru_cache(maxsize=4)
+def _read_key(path: Path, mode: int, _: tuple[int, ...]) -> Ed25519PrivateKey:
+    """Read a private key, once for each state of its file."""
+    with storing(path, "read"):
+        if os.name == "posix" and mode & 0o077:
             raise StorageError(
                 f"The private key {path} can be read by others.",
                 f"Make it yours alone with `chmod 600 {path}`, or remove it to get a new one.",
                 path=str(path),
             )
         content = path.read_bytes()
-    try:
-        key = load_pem_private_key(content, password=None)
-    except ValueError:
-        key = None
-    if not isinstance(key, Ed25519PrivateKey):
+    key = _private_key(content)
+    if key is None:
         raise StorageError(f"{path} is no Ed25519 private key.", "Remove it to get a new one.", path=str(path))
+    _write_public(key, path)
+    return key
+
+
+def _write_public(key: Ed25519PrivateKey, path: Path) -> None:
+    """Write the public half of a private key beside it, where it is missing."""
     public = path.with_suffix(".pub")
     if not public.exists():
         write_bytes(public, _pem(key.public_key()))
-    return key
 
 
 def _make_key(path: Path) -> None:
@@ -205,6 +259,19 @@ def _trusted() -> dict[str, Ed25519PublicKey]:
     return known
 
 
+@lru_cache(maxsize=4)
+def _private_key(content: bytes) -> Ed25519PrivateKey | None:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        key = load_pem_private_key(content, password=None)
+    except ValueError:
+        return None
+    return key if isinstance(key, Ed25519PrivateKey) else None
+
+
+@lru_cache(maxsize=256)
 def _public_key(content: bytes) -> Ed25519PublicKey | None:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey

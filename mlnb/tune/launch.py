@@ -50,7 +50,7 @@ def tune_notebook(
     values = read_values(pipeline.parameters, *parameters)
     search, stages = search_of(pipeline, wish, values)
     options = RunOptions(until=stages, jobs=max(1, cores() // wish.jobs))
-    with Deferred(session_of(state, settings, options), document) as executor:
+    with state.in_use(), Deferred(session_of(state, settings, options), document) as executor:
         executor.begin()
 
         def run(chosen: Mapping[str, Json], heard: Callable[[object], None]) -> RunRecord:

@@ -34,6 +34,22 @@ SETTINGS = {
 }
 
 
+PEOPLE = """
+from jupyter_server.auth.identity import IdentityProvider, User
+
+class People(IdentityProvider):
+    # "<token>.ada" logs ada in, as an identity provider of an organisation does; the token alone somebody
+
+    async def get_user_token(self, handler):
+        secret, _, person = self.get_token(handler).partition(".") if self.get_token(handler) else ("", "", "")
+        if person and secret == self.token:
+            return User(person)
+        return await super().get_user_token(handler)
+
+c.ServerApp.identity_provider_class = People
+"""  # a config file, because the class must be imported from nowhere
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """A running Jupyter server: where it is, its token, its root, the folder of a test, its settings."""
@@ -75,9 +91,10 @@ class Server:
         file.write_text(json.dumps({"cells": made, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}), "utf-8")
         return file
 
-    def lab(self, path: str) -> str:
-        """Return the address that opens a notebook in a fresh JupyterLab workspace."""
-        return f"{self.url}lab/tree/{self.folder}/{path}?token={self.token}&reset"
+    def lab(self, path: str, person: str = "") -> str:
+        """Return the address that opens a notebook in a fresh JupyterLab workspace, for a person of that name."""
+        token = f"{self.token}.{person}" if person else self.token
+        return f"{self.url}lab/tree/{self.folder}/{path}?token={token}&reset"
 
     def notebook7(self, path: str) -> str:
         """Return the address that opens a notebook in Notebook 7."""
@@ -164,6 +181,7 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         file = home / "config" / "lab" / "user-settings" / name
         file.parent.mkdir(parents=True)
         file.write_text(json.dumps(settings))
+    (home / "config" / "jupyter_server_config.py").write_text(PEOPLE)
     environment = {
         **os.environ,
         "JUPYTER_CONFIG_DIR": str(home / "config"),
@@ -172,7 +190,7 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     }
     token = secrets.token_hex(16)
     words = ["--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", "--port=0"]
-    words += [f"--ServerApp.root_dir={home / 'root'}", f"--IdentityProvider.token={token}"]
+    words += [f"--ServerApp.root_dir={home / 'root'}", f"--People.token={token}"]
     with (home / "server.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "jupyter", "lab", *words],

@@ -52,7 +52,8 @@ def test_both_archives_hold_the_front_end_and_the_templates(built: Path) -> None
     for name in ("mlnb/templates/service/service.py.template", "mlnb/templates/ci/mlnb.yml", "mlnb/py.typed"):
         assert name in in_wheel
         assert name in in_sdist
-    assert "mlnb/labextension/package.json" in in_sdist
+    assert {"mlnb/labextension/package.json", "mlnb/labextension/static/promotion.js"} <= in_sdist
+    assert "mlnb/labextension/static/promotion.js" in in_wheel
     assert "mlnb/templates/report/conf.json" in in_sdist
     assert not any("node_modules" in name for name in in_sdist | in_wheel)
 

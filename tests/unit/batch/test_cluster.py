@@ -15,7 +15,8 @@ from sklearn.linear_model import LinearRegression
 
 from mlnb.model.export import export_model
 from mlnb.project import Project
-from mlnb.registry.version import Draft, Lineage
+from mlnb.registry.lineage import Lineage
+from mlnb.registry.version import Draft
 from tests.unit.run.test_dask import Cluster, bucket, cluster
 
 __all__ = ["bucket", "cluster"]

@@ -254,7 +254,8 @@ def registered(tmp_path: Path, package: Path) -> Path:
     """A project with three versions of a model `delays`, judged; `staging` is 3, `production` was 1 and is 2."""
     from mlnb.project import Project
     from mlnb.registry.gates import judge, parse_gate
-    from mlnb.registry.version import Draft, Lineage
+    from mlnb.registry.lineage import Lineage
+    from mlnb.registry.version import Draft
 
     project = Project(tmp_path)
     files = {path.name: project.state.files.put(path)[0] for path in package.iterdir()}

@@ -147,3 +147,12 @@ def test_a_notebook_shows_card_and_explanation_with_figures_that_have_a_static_f
     figures = [one for one in drawn if "application/vnd.plotly.v1+json" in one]
     assert len(figures) == 2 and all("<svg" in one["text/html"] for one in figures)
     assert kernel.run("%mlnb models card delays/2 --markdown").text.startswith("---\n")
+    for words, said in (
+        ("list", "delays/3"),
+        ("search 'auc >= 0.7' --best auc", "delays/2"),
+        ("lineage delays/2", "Lineage of delays/2"),
+        ("at delays@production today", "delays@production on"),
+        ("compare delays/1 delays/2", "The two versions"),
+    ):
+        (shown,) = kernel.run(f"%mlnb models {words}").data
+        assert said in shown["text/html"] and "<script" not in shown["text/html"] and shown["text/plain"]

@@ -10,7 +10,8 @@ from mlnb.faces.cells import MarkLine
 from mlnb.model.asked import asked
 from mlnb.model.evaluation_codec import FILE, write_all
 from mlnb.project import Project
-from mlnb.registry.version import Draft, Lineage
+from mlnb.registry.lineage import Lineage
+from mlnb.registry.version import Draft
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
+
+from mlnb.identity import system_user
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "labextension" / "api.schema.json").read_text("utf-8"))
 TOKEN = secrets.token_hex(16)
@@ -156,7 +159,10 @@ def test_a_request_without_the_token_is_refused(server: Server) -> None:
     path = server.write("secret.ipynb", *CELLS)
     with server.client(token="") as stranger:
         asked = [stranger.get(way, params={"path": path}) for way in ("runs", "plan", "versions", "runs/" + "0" * 16)]
-        asked += [stranger.post(way, json={"path": path}) for way in ("runs", "marks", "promote", "rollback")]
+        asked += [
+            stranger.post(way, json={"path": path}) for way in ("runs", "marks", "promote", "rollback", "approve")
+        ]
+        asked += [stranger.get(way, params={"path": path, "model": "m"}) for way in ("promotion", "promotion/revision")]
         asked += [stranger.get("runs/" + "0" * 16 + "/events"), stranger.delete("runs/" + "0" * 16)]
     assert {response.status_code for response in asked} == {403}
 
@@ -270,26 +276,60 @@ def test_a_malformed_request_is_refused(server: Server, api: httpx.Client, body:
     refused(api.post("runs", content=body), 400)
 
 
+@pytest.fixture
+def shop(server: Server, registered: Path) -> Iterator[str]:
+    """The notebook of a project with three versions of `delays`."""
+    folder = server.root / "shop"
+    shutil.copytree(registered, folder)
+    yield server.write("shop/nb.ipynb", *CELLS)
+    shutil.rmtree(folder)
+
+
 @pytest.mark.parametrize(
     ("verb", "body"),
-    [("promote", {"ref": "--force", "alias": "production"}), ("promote", {"ref": "delays/7", "alias": "--force"}),
-     ("promote", {"ref": "delays/7;ls", "alias": "production"}), ("rollback", {"model": "-q", "alias": "production"}),
-     ("promote", {"alias": "production"})],
+    [("promote", {"ref": "--force", "alias": "production"}), ("promote", {"ref": "delays/1", "alias": "--force"}),
+     ("promote", {"ref": "delays/1;ls", "alias": "production"}), ("rollback", {"model": "-q", "alias": "production"}),
+     ("promote", {"alias": "production"}), ("approve", {"ref": "delays/9", "alias": "production"}),
+     ("rollback", {"model": "delays", "alias": "production", "to": "../1"})],
 )  # fmt: skip
-def test_what_could_be_taken_for_an_option_is_refused(
-    server: Server, api: httpx.Client, verb: str, body: dict[str, str]
+def test_a_decision_that_makes_no_sense_is_refused(
+    api: httpx.Client, shop: str, verb: str, body: dict[str, str]
 ) -> None:
-    refused(api.post(verb, json={"path": server.write("x.ipynb", *CELLS), **body}), 400)
+    before = api.get("promotion/revision", params={"path": shop}).json()
+    refused(api.post(verb, json={"path": shop, **body}), 400)
+    assert api.get("promotion/revision", params={"path": shop}).json() == before
 
 
-def test_promoting_what_does_not_exist_is_refused_in_the_words_of_the_command(
-    server: Server, api: httpx.Client
-) -> None:
+def test_what_there_is_to_decide_is_asked_for_and_decided(server: Server, api: httpx.Client, shop: str) -> None:
+    asked = {"path": shop, "model": "delays", "alias": "staging", "ref": "delays/1"}
+    board = api.get("promotion", params=asked).json()
+    fits(board, "PromotionBoard")
+    assert (board["candidate"], board["champion"], board["named"]) == ("delays/1", "delays/3", False)
+    body = {"path": shop, "ref": "delays/1", "alias": "staging", "held": "delays/2"}
+    assert "delays/3" in refused(api.post("promote", json=body), 409)
+    assert api.post("promote", json={**body, "held": "delays/3"}).json()["to"] == "delays/1"
+    revision = api.get("promotion/revision", params={"path": shop}).json()
+    fits(revision, "PromotionRevision")
+    assert revision["revision"] != board["revision"]
+    back = {"path": shop, "model": "delays", "alias": "staging", "to": "delays/3"}
+    assert api.post("rollback", json=back).json()["kind"] == "rollback"
+    newest = api.get("promotion", params=asked).json()["history"][0]
+    assert (newest["kind"], newest["by"]) == ("rollback", system_user())  # who only has the token is the server's user
+
+
+def test_a_policy_that_is_written_later_holds_at_once(server: Server, api: httpx.Client, shop: str) -> None:
+    body = {"path": shop, "ref": "delays/1", "alias": "production"}
+    assert api.post("promote", json=body).status_code == 200
+    (server.root / "shop" / "pyproject.toml").write_text('[tool.mlnb.policy."*"]\npromote = ["nobody"]\n')
+    refused(api.post("promote", json={**body, "ref": "delays/2"}), 403)
+
+
+def test_looking_makes_no_project(server: Server, api: httpx.Client) -> None:
     path = server.write("none/promote.ipynb", *CELLS)
     (server.root / "none" / "pyproject.toml").write_text("[tool.mlnb]\n", "utf-8")
-    problem = refused(api.post("promote", json={"path": path, "ref": "delays/7", "alias": "production"}), 400)
-    assert "delays" in problem
-    assert api.get("versions", params={"path": path}).json() == []
+    refused(api.get("promotion", params={"path": path, "model": "delays"}), 400)
+    refused(api.post("promote", json={"path": path, "ref": "delays/7", "alias": "production"}), 400)
+    assert not (server.root / "none" / ".mlnb").exists()
 
 
 def test_a_run_that_is_not_known_is_refused(api: httpx.Client) -> None:

@@ -2,66 +2,145 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from mlnb.errors import GateError, OvertakenError, RegistryError, UsageError
+from mlnb.faces.promotion import PROMOTION
 from mlnb.faces.widgets import Promote
 from mlnb.project import Project
 
-
-def test_the_newest_version_is_chosen_and_everything_is_shown(registered):
-    widget = Promote("delays", Project(registered))
-    assert widget.version.options == ("delays/3", "delays/2", "delays/1")
-    assert widget.version.value == "delays/3"
-    table = widget.children[0].value
-    assert table.index("delays/3") < table.index("delays/2") < table.index("delays/1")
-    assert "production" in table and "auc 0.72" in table
-    assert "auc" in widget.children[1].value and "✗" in widget.children[1].value
+SCHEMA = json.loads((Path(__file__).parents[3] / "labextension" / "api.schema.json").read_text("utf-8"))
 
 
-def test_choosing_a_version_shows_its_gates(registered):
-    widget = Promote("delays", Project(registered))
-    widget.version.value = "delays/1"
-    assert "Gates of delays/1" in widget.children[1].value and "✓" in widget.children[1].value
+def look(project: Project, **words: str) -> dict[str, object]:
+    board = Promote("delays", project).answer({"ask": "look", **words})
+    Draft202012Validator({**SCHEMA, "$ref": "#/$defs/PromotionBoard"}).validate(board)
+    return board  # type: ignore[return-value]
 
 
-def test_the_button_moves_the_alias(registered):
+def test_the_newest_version_stands_against_the_one_that_holds_the_alias(registered):
+    board = look(Project(registered))
+    assert (board["alias"], board["candidate"], board["champion"]) == ("production", "delays/3", "delays/2")
+    assert [version["ref"] for version in board["versions"]] == ["delays/3", "delays/2", "delays/1"]
+    assert [version["aliases"] for version in board["versions"]] == [["staging"], ["production"], []]
+    (auc,) = (number for number in board["numbers"] if number["name"] == "auc")
+    assert auc == {
+        "name": "auc", "candidate": "0.6", "champion": "0.72", "difference": "-0.12", "ahead": "champion",
+    }  # fmt: skip
+    assert [verdict["passed"] for verdict in board["verdicts"]] == [False]
+    assert (board["previous"], board["earlier"]) == ("delays/1", ["delays/1"])
+    assert [move["to_ref"] for move in board["history"]] == ["delays/2", "delays/1"]
+
+
+def test_another_choice_is_judged_anew(registered):
+    board = look(Project(registered), ref="delays/1", alias="staging")
+    assert (board["candidate"], board["champion"]) == ("delays/1", "delays/3")
+    assert [verdict["passed"] for verdict in board["verdicts"]] == [True]
+    assert look(Project(registered), alias="challenger")["champion"] == ""
+
+
+def test_a_promotion_moves_the_alias_and_keeps_the_reason(registered):
     project = Project(registered)
-    widget = Promote("delays", project)
-    widget.version.value, widget.reason.value = "delays/1", "looks better"
-    widget.button.click()
-    assert project.models.aliases("delays")["production"] == 1
-    assert "production: delays/2 -&gt; delays/1" in widget.message.value
+    asked = {"ask": "promote", "ref": "delays/1", "alias": "production", "reason": "looks better", "held": "delays/2"}
+    answer = Promote("delays", project).answer(asked)
+    assert (answer["from"], answer["to"]) == ("delays/2", "delays/1")
     assert project.models.history("delays", "production")[-1].reason == "looks better"
 
 
-def test_a_gate_that_failed_is_said_and_nothing_moves(registered):
+def test_whoever_saw_another_champion_moves_nothing(registered):
     project = Project(registered)
     widget = Promote("delays", project)
-    widget.button.click()
-    assert project.models.aliases("delays")["production"] == 2
-    assert "auc" in widget.message.value and "--force" in widget.message.value
-    assert not widget.button.disabled
+    for asked in (
+        {"ask": "promote", "ref": "delays/3", "alias": "staging", "held": "delays/1"},
+        {"ask": "promote", "ref": "delays/1", "alias": "challenger", "held": "delays/2"},
+        {"ask": "rollback", "model": "delays", "alias": "production", "to": "delays/1", "held": "delays/3"},
+    ):
+        before = project.models.aliases("delays")
+        with pytest.raises((OvertakenError, GateError)):
+            widget.answer(asked)
+        assert project.models.aliases("delays") == before
 
 
-def test_the_other_button_rolls_back(registered):
+def test_a_failed_gate_stops_the_click_and_force_needs_a_reason(registered):
     project = Project(registered)
     widget = Promote("delays", project)
-    widget.back.click()
+    asked = {"ask": "promote", "ref": "delays/3", "alias": "production"}
+    with pytest.raises(GateError):
+        widget.answer(asked)
+    with pytest.raises(UsageError):
+        widget.answer({**asked, "force": True})
+    widget.answer({**asked, "force": True, "reason": "only for an hour"})
+    assert look(project)["history"][0]["failed"] == ["auc is 0.6, 0.1 below the limit 0.7."]
+
+
+def test_a_rollback_names_its_target_so_that_two_clicks_are_one(registered):
+    project = Project(registered)
+    widget = Promote("delays", project)
+    asked = {"ask": "rollback", "model": "delays", "alias": "production", "to": "delays/1"}
+    assert widget.answer(asked)["changed"] is True
+    assert widget.answer(asked)["changed"] is False
     assert project.models.aliases("delays")["production"] == 1
-    widget.back.click()
-    assert "delays" in widget.message.value and not widget.back.disabled
 
 
-def test_a_reader_without_a_kernel_gets_a_table(registered):
+def test_approvals_are_shown_and_those_of_the_maker_do_not_count(registered):
+    (registered / "pyproject.toml").write_text("[tool.mlnb.policy.production]\napprovals = 1\n")
+    with pytest.raises(GateError):
+        Promote("delays", Project(registered, "ada")).answer(
+            {"ask": "approve", "ref": "delays/2", "alias": "production"}
+        )
+    bob = Promote("delays", Project(registered, "bob"))
+    before = bob.answer({"ask": "revision"})
+    bob.answer({"ask": "approve", "ref": "delays/2", "alias": "production", "reason": "read it"})
+    assert bob.answer({"ask": "revision"}) != before
+    board = look(Project(registered, "cyd"), ref="delays/2")
+    assert board["approvals_needed"] == 1
+    assert [(one["by"], one["reason"], one["counts"]) for one in board["approvals"]] == [("bob", "read it", True)]
+    assert board["refusal"] == ""
+    assert look(Project(registered, "bob"), ref="delays/2")["refusal"]  # who approves does not promote
+
+
+def test_a_reader_without_a_kernel_gets_tables(registered):
     bundle = Promote("delays", Project(registered))._repr_mimebundle_()
-    assert "application/vnd.jupyter.widget-view+json" in bundle
-    assert bundle["text/html"].startswith("<table>") and "delays/2" in bundle["text/html"]
-    assert "<script" not in bundle["text/html"]
-    assert "delays/2" in bundle["text/plain"]
+    data = bundle[0] if isinstance(bundle, tuple) else bundle
+    assert "application/vnd.jupyter.widget-view+json" in data
+    assert json.loads(json.dumps(data[PROMOTION]))["model"] == "delays"
+    assert data["text/html"].startswith("<table>") and "delays/2" in data["text/html"]
+    assert "<script" not in data["text/html"]
+    assert "delays/2" in data["text/plain"]
 
 
 def test_what_people_wrote_cannot_become_markup(registered):
     project = Project(registered)
-    widget = Promote("delays", project)
-    widget.alias.value = "<b>x</b>"
-    widget.version.value = "delays/1"
-    widget.button.click()
-    assert "<b>x" not in widget.message.value and "&lt;b&gt;" in widget.message.value
+    project.promote("delays/1", "production", reason="<img src=x onerror=alert(1)>")
+    bundle = Promote("delays", project)._repr_mimebundle_()
+    data = bundle[0] if isinstance(bundle, tuple) else bundle
+    assert "<img" not in data["text/html"] and "&lt;img" in data["text/html"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"ask": "promote", "ref": "--force", "alias": "production"},
+        {"ask": "promote", "ref": "delays/1"},
+        {"ask": "promote", "ref": "delays/1", "alias": "../x"},
+        {"ask": "promote", "ref": "delays/1", "alias": "production", "reason": "x" * 2001},
+        {"ask": "rollback", "model": "delays", "alias": "production", "to": "other/1"},
+        {"ask": "look", "ref": "other/1"},
+        {"ask": "look", "alias": "a b"},
+    ],
+)
+def test_a_request_that_makes_no_sense_is_refused_and_nothing_is_written(registered, words):
+    project = Project(registered)
+    widget, before = Promote("delays", project), project.revision()
+    with pytest.raises((UsageError, RegistryError)):
+        widget.answer(words)
+    assert project.revision() == before
+
+
+def test_an_unknown_model_is_said_at_once(registered):
+    with pytest.raises(RegistryError):
+        Promote("delay", Project(registered))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import shutil
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +20,10 @@ from mlnb.registry.audit import Audit
 from mlnb.registry.gates import judge, parse_gate
 from mlnb.registry.registry import Registry
 from mlnb.registry.version import Draft
+from mlnb.store.files import FileStore
 from mlnb.store.ledger import Ledger
+from mlnb.store.signing import own_id, own_public_key
+from mlnb.store.tables import SCHEMA
 
 Raw = Callable[..., list[tuple[object, ...]]]
 COLUMNS = ("at", "actor", "action", "subject", "detail", "previous", "digest")
@@ -81,7 +86,7 @@ def test_the_log_can_be_asked_about_one_subject(lived: Registry, audit: Audit, d
 @pytest.mark.parametrize("column", COLUMNS)
 @pytest.mark.parametrize("row", [1, 5, 8])
 def test_an_altered_row_is_found(column: str, row: int, lived: Registry, audit: Audit, raw: Raw) -> None:
-    raw(f"UPDATE audit SET {column} = {column} || ' ' WHERE id = {row}")
+    raw(f"UPDATE audit SET {column} = '?' || substr({column}, 2) WHERE id = {row}")
     report = audit.verify()
     assert (report.ok, report.first_bad) == (False, row)
     assert report.sentence == f"Row {row} of the audit log was altered."
@@ -184,7 +189,7 @@ def test_a_forged_row_at_the_end_is_found(lived: Registry, audit: Audit, raw: Ra
         ("UPDATE version SET number = 9 WHERE number = 3", 0, "Version delays/9 is in the ledger, but no row"),
         ("DELETE FROM version WHERE number = 2", 2, "Version delays/2 was removed after row 2"),
         ("INSERT INTO version SELECT model, 4, 'x', created_at, created_by, exporter, metrics, lineage, signature,"
-         " parity, files FROM version WHERE number = 1", 0, "Version delays/4 is in the ledger, but no row"),
+         " parity, files, seal, key FROM version WHERE number = 1", 0, "Version delays/4 is in the ledger, but no row"),
         ("UPDATE promotion SET by = 'mallory' WHERE id = 2", 5, "Promotion 2 was altered after row 5"),
         ("UPDATE promotion SET verdicts = '[]' WHERE id = 1", 4, "Promotion 1 was altered after row 4"),
         ("DELETE FROM promotion WHERE id = 4", 7, "Promotion 4 was removed after row 7"),
@@ -193,6 +198,18 @@ def test_a_forged_row_at_the_end_is_found(lived: Registry, audit: Audit, raw: Ra
         ("DELETE FROM alias WHERE name = 'staging'", 0, "The alias delays@staging was removed without"),
         ("INSERT INTO alias VALUES ('delays', 'evil', 1, 1)", 0, "delays@evil was moved to 1 without"),
         ("UPDATE model SET last_number = 7", 0, "The model delays counts 7 versions, but has 3"),
+        ("UPDATE model SET created_at = 'x'", 0, "The time of the model delays is not that of its first version"),
+        ("UPDATE version SET seal = '', key = '' WHERE number = 1", 1, "Version delays/1 was altered after row 1"),
+        ("UPDATE audit_signature SET at = 'x' WHERE rows = 5", 5, "The signature of row 5 of the audit log is wrong"),
+        ("UPDATE audit_signature SET signature = 'AAAA' WHERE rows = 5", 5, "signature of row 5 of the audit log is wrong"),
+        ("UPDATE audit_signature SET key = '00' WHERE rows = 5", 5, "signed by the key 00, which you do not trust"),
+        ("UPDATE audit_signature SET rows = 1 WHERE rows = 5", 1, "altered or added: it names row 1"),
+        ("DELETE FROM audit_signature WHERE rows = 7", 7, "The signature of row 7 of the audit log was removed"),
+        ("INSERT INTO tag VALUES ('delays', 1, 'evil', 'x')", 0, "The tag evil of delays/1 is in the ledger, but no row"),
+        ("INSERT INTO approval (model, number, alias, by, at, reason) SELECT model, 1, 'production', 'ben', at, ''"
+         " FROM promotion WHERE id = 1", 0, "Approval 1 is in the ledger, but no row"),
+        ("INSERT INTO outbox (model, kind, payload, created_at, attempts, not_before, problem)"
+         " VALUES ('delays', 'notify', '{}', 'x', 0, '', '')", 0, "Effect 1 is in the ledger, but no row"),
     ],
 )  # fmt: skip
 def test_tables_that_contradict_the_log_are_found(
@@ -202,6 +219,89 @@ def test_tables_that_contradict_the_log_are_found(
     report = audit.verify()
     assert (report.ok, report.first_bad) == (False, row)
     assert sentence in report.sentence
+
+
+def test_what_people_say_of_a_version_is_in_the_log_and_found_where_it_is_altered(
+    lived: Registry, audit: Audit, raw: Raw
+) -> None:
+    lived.tag("delays/1", "team", "night", by="anna")
+    lived.tag("delays/1", "team", "day", by="ben")
+    lived.approve("delays/3", "production", by="ben", reason="seen")
+    said = [(row.actor, row.action, row.subject, row.detail.get("value")) for row in audit.log(last=3)]
+    assert said[:2] == [("anna", "tag", "delays/1", "night"), ("ben", "tag", "delays/1", "day")]
+    assert said[2][:3] == ("ben", "approve", "delays/3")
+    assert audit.verify().ok
+    raw("UPDATE tag SET value = 'night'")
+    assert (
+        audit.verify().sentence == "The tag team of delays/1 was altered after row 10 of the audit log had recorded it."
+    )
+    raw("DELETE FROM tag")
+    assert "was removed after row 10" in audit.verify().sentence
+    raw("INSERT INTO tag VALUES ('delays', 1, 'team', 'day')", "UPDATE approval SET by = 'mallory'")
+    assert audit.verify().sentence == "Approval 1 was altered after row 11 of the audit log had recorded it."
+
+
+def test_an_artifact_that_is_not_what_was_registered_is_found(lived: Registry, audit: Audit, store: FileStore) -> None:
+    assert audit.verify(store).ok
+    path = store.path(lived.get("delays/2").files["model.onnx"])
+    path.chmod(0o644)
+    path.write_bytes(b"B")
+    assert audit.verify().ok
+    report = audit.verify(store)
+    assert (report.ok, report.first_bad) == (False, 2)
+    assert report.sentence.startswith("The file model.onnx of delays/2 is not what was registered: ")
+    path.unlink()
+    assert "is missing" in audit.verify(store).sentence
+
+
+def test_what_is_signed_by_whom_is_told(lived: Registry, audit: Audit) -> None:
+    assert audit.verify().notes == (
+        f"Signed up to row 8. Signatures by key: {own_id()} (yours) 5.",
+        "The bytes of the artifacts were not looked at.",
+    )
+    audit.record("anna", "deploy", "delays/3", {})
+    assert audit.verify().notes[0].startswith("Signed up to row 8; 1 after the last signature.")
+
+
+def test_an_export_can_be_checked_elsewhere_and_shows_what_was_rewritten(
+    lived: Registry, audit: Audit, raw: Raw
+) -> None:
+    lines = [json.dumps(row) for row in audit.export()]
+    rows = [json.loads(line) for line in lines]
+    assert [row["id"] for row in rows if "id" in row] == list(range(1, 9))
+    assert [row["signs"] for row in rows if "signs" in row] == [4, 5, 6, 7, 8]
+    public = load_pem_public_key(own_public_key().read_bytes())
+    for row in rows:
+        if "signs" in row:
+            head = {"rows": row["signs"], "digest": row["digest"], "at": row["at"]}
+            text = json.dumps(head, sort_keys=True, separators=(",", ":"))
+            signed = b"mlnb audit head 1\nsha256:" + hashlib.sha256(text.encode()).hexdigest().encode()
+            public.verify(base64.b64decode(row["signature"]), signed)
+    lived.promote("delays/1", "staging", by="ben")
+    assert audit.differs_from(lines) == ""
+    resealed(raw, 8, actor="mallory")
+    assert audit.differs_from(lines) == "Row 8 of the audit log is not the one that was exported, or is gone."
+    assert audit.differs_from(["{"]) == "Line 1 of the export is no row of an audit log."
+
+
+def test_a_ledger_of_the_schema_before_is_led_to_the_present_one(
+    lived: Registry, audit: Audit, raw: Raw, ledger: Ledger, where: Path | str
+) -> None:
+    tables = ("audit_signature", "tag", "approval", "outbox")
+    raw(
+        *(f"DROP TABLE {table}" for table in tables),
+        "DROP INDEX audit_of_subject",
+        "ALTER TABLE version DROP COLUMN seal",
+        "ALTER TABLE version DROP COLUMN key",
+        "UPDATE ledger_schema SET number = 1",
+    )
+    for _ in range(2):
+        with Ledger(where) as opened:
+            assert [row.id for row in Audit(opened).log("delays@staging")] == [8]
+    assert raw("SELECT number FROM ledger_schema") == [(SCHEMA,)]
+    assert raw("SELECT DISTINCT seal, key FROM version") == [("", "")]
+    assert raw("SELECT count(*) FROM outbox") == [(0,)]
+    assert [version.number for version in lived.list("delays")] == [1, 2, 3]
 
 
 def test_a_row_that_cannot_be_read_is_said_to_be_corrupt(lived: Registry, audit: Audit, raw: Raw) -> None:

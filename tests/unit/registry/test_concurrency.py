@@ -5,18 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from itertools import pairwise
 from pathlib import Path
 
-from mlnb.registry.audit import Audit
-from mlnb.registry.registry import Registry
-from mlnb.store.files import FileStore
-from mlnb.store.ledger import Ledger
+from tests.unit.registry.competitor import Given, faults
 
 PROCESSES, ROUNDS = 8, 10
 
 
-def outcomes(folder: Path) -> list[dict[str, list[int]]]:
+def outcomes(folder: Path) -> list[Given]:
     worker = Path(__file__).with_name("competitor.py")
     processes = [
         subprocess.Popen(
@@ -41,30 +37,6 @@ def outcomes(folder: Path) -> list[dict[str, list[int]]]:
 
 
 def test_eight_processes_register_promote_and_roll_back_without_gap_or_loss(tmp_path: Path) -> None:
-    results = outcomes(tmp_path)
-    with Ledger(tmp_path / "ledger.db") as ledger:
-        registry = Registry(ledger, FileStore(tmp_path / "artifacts"))
-        given = sorted(number for result in results for number in result["mine"])
-        assert given == list(range(1, PROCESSES * ROUNDS + 1))
-        assert [version.number for version in registry.list("delays")] == given
-
-        assert all(result["shared"] == results[0]["shared"] for result in results)
-        assert [version.number for version in registry.list("shared")] == list(range(1, ROUNDS + 1))
-
-        moves = registry.history("delays", "production")
-        assert sum(move.kind == "promote" for move in moves) == PROCESSES * ROUNDS
-        assert moves[0].from_number == 0
-        assert all(after.from_number == before.to_number for before, after in pairwise(moves))
-        assert registry.aliases("delays") == {"production": moves[-1].to_number}
-
-        stack: list[int] = []
-        for move in moves:
-            if move.kind == "promote":
-                stack.append(move.to_number)
-            else:
-                stack.pop()
-            assert move.to_number == stack[-1]
-
-        report = Audit(ledger).verify()
-        assert report.ok, report.sentence
-        assert report.rows == PROCESSES * ROUNDS + ROUNDS + len(moves)
+    outcome = faults(tmp_path, "", outcomes(tmp_path), ROUNDS)
+    assert outcome.wrong == ()
+    assert outcome.acts > 2 * PROCESSES * ROUNDS

@@ -20,7 +20,8 @@ from mlnb.registry.card import card_of, compose, importance_of, own_first
 from mlnb.registry.card_sections import Known
 from mlnb.registry.card_words import facts_of, renew_words, words_of
 from mlnb.registry.portrait import Sitter, _told, portray
-from mlnb.registry.version import Draft, Lineage, Version
+from mlnb.registry.trace import trace
+from mlnb.registry.version import Draft, Version
 from mlnb.run.notebooks import source_path
 from mlnb.run.record import RunRecord, StageRecord
 from mlnb.run.values import artifact_of
@@ -78,7 +79,9 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     portray(package, Sitter(model, sample, *freeze_reference(package, sample, "X_test")), deploy, record, project.state)
     files = {path.name: project.state.files.put(path)[0] for path in package.iterdir()}
     signature = json.loads((package / "signature.json").read_bytes())
-    draft = Draft("tumours", "ada", "onnx", files, {"auc": 0.9}, Lineage.of(record), signature, {"rows": 9})
+    draft = Draft(
+        "tumours", "ada", "onnx", files, {"auc": 0.9}, trace(record, deploy, project.state), signature, {"rows": 9}
+    )
     return SimpleNamespace(project=project, record=record, version=project.models.register(draft), root=root)
 
 

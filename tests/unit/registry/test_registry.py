@@ -11,8 +11,9 @@ import pytest
 from mlnb.errors import CorruptError, GateError, RegistryError, UsageError
 from mlnb.registry.audit import Audit
 from mlnb.registry.gates import judge, parse_gate
+from mlnb.registry.lineage import Lineage
 from mlnb.registry.registry import Registry
-from mlnb.registry.version import Draft, Lineage
+from mlnb.registry.version import Draft
 from mlnb.store.files import FileStore
 from mlnb.store.ledger import Ledger
 

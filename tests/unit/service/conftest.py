@@ -18,6 +18,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from mlnb.model.export import export_model
 from mlnb.service.bento import Bento, build_bento
+from mlnb.service.bento_seal import seal_bento
 from mlnb.service.local import LocalTarget
 from mlnb.settings import Settings
 from mlnb.store.folder import StateFolder
@@ -79,6 +80,7 @@ def marked_bento(tmp_path_factory: pytest.TempPathFactory, bento: Bento) -> Path
     shutil.copytree(bento.path, path)
     protocols = path / "src" / "mlnb" / "service" / "protocols.py"
     protocols.write_text(protocols.read_text().replace("There is nothing at", "The carried copy has nothing at"))
+    seal_bento(path)
     return path
 
 

@@ -18,6 +18,7 @@ import pytest
 from mlnb import plugins
 from mlnb.errors import PortError, RegistryError, ServiceError
 from mlnb.service.bento import Bento
+from mlnb.service.bento_seal import seal_bento
 from mlnb.service.client import Client
 from mlnb.service.latency import measure
 from mlnb.service.local import LocalTarget
@@ -259,6 +260,7 @@ def test_a_process_that_dies_while_starting_tells_its_own_error(
     broken = tmp_path / "bento"
     shutil.copytree(bento.path, broken)
     (broken / "src" / "versions" / "1" / "model.onnx").write_bytes(b"no model")
+    seal_bento(broken)
     with pytest.raises(ServiceError, match=r"did not start.*model\.onnx.*was changed"):
         target.start("delays", broken)
     assert target.status("delays").state == "failed"

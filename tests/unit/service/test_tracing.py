@@ -15,9 +15,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from tritonclient.grpc.service_pb2 import ModelInferRequest
 
 from mlnb.model.export import export_model
 from mlnb.service.bento import Bento
@@ -25,6 +27,7 @@ from mlnb.service.local import LocalTarget
 from mlnb.service.log_reader import read_predictions
 from mlnb.settings import Settings
 from mlnb.store.folder import StateFolder
+from tests.bench.client_case import free_port
 
 ROW = {"age": 0.5, "wind": 0.5, "origin": "JFK"}
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -68,6 +71,7 @@ class Collector:
 @dataclass(frozen=True)
 class Traced:
     port: int
+    grpc_port: int
     predictions: Path
     log: Path
     collector: Collector
@@ -131,10 +135,10 @@ def traced(
         environ.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.port}")
         environ.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
         state = StateFolder.open(tmp_path_factory.mktemp("traced"))
-        target = LocalTarget(state, Settings(service={"log_format": "json"}))
+        target = LocalTarget(state, Settings(service={"log_format": "json", "grpc_port": free_port()}))
         target.route("delays", {1: packages[1], 2: folder}, {"staging": 1, "production": 2})
         started = target.start("delays", bento.path)
-        yield Traced(started.port, state.predictions / "delays", Path(started.log), collector)
+        yield Traced(started.port, started.grpc_port, state.predictions / "delays", Path(started.log), collector)
         target.stop("delays")
 
 
@@ -168,6 +172,30 @@ def test_a_request_is_a_span_below_its_callers_with_a_span_for_each_stage(traced
     assert headers["x-request-id"] == TRACE == known["mlnb.request_id"]
     requests = [one for batch in read_predictions(traced.predictions) for one in batch.request_id]
     assert TRACE in requests
+
+
+def test_a_call_over_grpc_is_a_span_of_its_method_with_the_same_stages(traced: Traced) -> None:
+    trace = "dddd2f3577b34da6a3ce929d0e0e4736"
+    message = ModelInferRequest(model_name="delays", model_version="1")
+    for name, value in ROW.items():
+        tensor = message.inputs.add(name=name, datatype="BYTES" if name == "origin" else "FP64", shape=[1])
+        if name == "origin":
+            tensor.contents.bytes_contents.append(str(value).encode())
+        else:
+            tensor.contents.fp64_contents.append(float(value))  # type: ignore[arg-type]
+    with grpc.insecure_channel(f"127.0.0.1:{traced.grpc_port}") as channel:
+        ask = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        ask(message.SerializeToString(), timeout=20, metadata=[("traceparent", f"00-{trace}-{PARENT}-01")])
+    spans = traced.collector.of(trace, 5)
+    call = spans["inference.GRPCInferenceService/ModelInfer"]
+    assert (call.parent_span_id.hex(), call.kind) == (PARENT, Span.SPAN_KIND_SERVER)
+    known = told(call)
+    expected = {"rpc.system": "grpc", "rpc.method": "ModelInfer", "rpc.grpc.status_code": 0, "mlnb.version": "delays/1"}
+    assert expected.items() <= known.items()
+    assert known["server.port"] == traced.grpc_port
+    assert known["client.address"] == "127.0.0.1"
+    assert not [name for name in known if name.startswith("http.")]
+    assert all(spans[f"mlnb.{stage}"].parent_span_id == call.span_id for stage in ("receive", "parse", "score", "log"))
 
 
 def test_what_a_hook_asks_belongs_to_the_trace_and_brings_its_baggage(traced: Traced) -> None:

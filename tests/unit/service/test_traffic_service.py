@@ -275,7 +275,7 @@ def test_two_versions_that_answer_side_by_side_are_compared_by_the_callers_label
     assert "delays/2 is better than delays/1: accuracy of delays/1 less that of delays/2 is -1" in text
     assert "callers, not rows" in text
     assert "do not answer the same question" in site.mlnb(*words, "delays/1", "delays/1", code=2)
-    assert "--live" in site.mlnb("models", "compare", "delays/1", "delays/2", code=2)
+    assert "were not measured on the same rows" in site.mlnb("models", "compare", "delays/1", "delays/2")
 
 
 def test_a_shadow_is_compared_by_pairs(site: Site) -> None:
@@ -341,3 +341,22 @@ def test_a_version_whose_gate_failed_gets_no_traffic(site: Site) -> None:
         )
     finally:
         site.project.audit.record("ada", "judge", "delays/2", {"evidence": {"auc": 0.95}, "verdicts": []})
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        ('[tool.mlnb.gates]\nproduction = ["size_mb <= 0.0001"]\n', "Gates of delays/2 failed"),
+        ('[tool.mlnb.policy.production]\ntraffic = ["eve"]\n', "may not change the traffic of production"),
+    ],
+)
+def test_who_gets_a_share_of_an_alias_meets_its_gates_and_its_policy(site: Site, table: str, sentence: str) -> None:
+    settings = site.project.root / "pyproject.toml"
+    before = settings.read_text("utf-8")
+    settings.write_text(before + table, "utf-8")
+    try:
+        for words in (("canary", "delays", "2"), ("traffic", "delays", "--split", "1=0.5,2=0.5")):
+            assert sentence in site.mlnb("services", *words, code=3)
+    finally:
+        settings.write_text(before, "utf-8")
+    assert site.version() == "delays/1"

@@ -18,6 +18,7 @@ import pytest
 from mlnb.errors import ServiceError
 from mlnb.faces.cli import main
 from mlnb.service.bento import Bento
+from mlnb.service.bento_seal import seal_bento
 from mlnb.service.client import Client
 from mlnb.service.footprint import usable_cores
 from mlnb.service.local import LocalTarget
@@ -129,6 +130,7 @@ def test_a_configuration_is_taken_up_without_a_stop_and_code_that_cannot_start_l
     broken = tmp_path / "bento"
     shutil.copytree(bento.path, broken)
     (broken / "src" / "versions" / "1" / "model.onnx").write_bytes(b"no model")
+    seal_bento(broken)
     with pytest.raises(ServiceError, match=r"cannot go over to what is new: .*model\.onnx.*was changed"):
         LocalTarget(state, Settings(service={"workers": 2})).start("delays", broken)
     assert answer() == 413

@@ -12,7 +12,8 @@ from sqlalchemy import func, insert, select
 
 from mlnb.errors import NewerFormatError, SettingsError, StateError, StorageError
 from mlnb.store import ledger as module
-from mlnb.store.ledger import AUDIT_HEAD, MODEL, NO_DIGEST, SCHEMA, Ledger
+from mlnb.store.ledger import Ledger
+from mlnb.store.tables import ALIAS, AUDIT_HEAD, MODEL, NO_DIGEST, SCHEMA
 
 OPEN_WHEN_TOLD = """
 import sys
@@ -27,7 +28,8 @@ DIE_WHILE_WRITING = """
 import sys
 from pathlib import Path
 from sqlalchemy import insert
-from mlnb.store.ledger import MODEL, Ledger
+from mlnb.store.ledger import Ledger
+from mlnb.store.tables import MODEL
 with Ledger(Path(sys.argv[1])) as ledger, ledger.write() as connection:
     connection.execute(insert(MODEL), {"name": "half", "last_number": 1, "created_at": "x"})
     print("written", flush=True)
@@ -239,7 +241,7 @@ def test_foreign_keys_hold(tmp_path: Path) -> None:
         pytest.raises(StateError, match="contradicts itself: FOREIGN KEY"),
         ledger.write() as connection,
     ):
-        connection.execute(insert(module.ALIAS), row)
+        connection.execute(insert(ALIAS), row)
 
 
 @pytest.mark.parametrize(

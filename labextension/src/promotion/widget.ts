@@ -1,0 +1,84 @@
+/** The promotion panel of front ends without mlnb's server extension (VS Code, Colab): an anywidget that asks its kernel. */
+import style from "../../style/promotion.css?inline";
+import type { Fault, PromotionBoard, PromotionRevision } from "../types";
+import { PromotionPanel } from "./panel";
+import type { Decision, Question, Source } from "./source";
+
+interface Model {
+  get(name: string): unknown;
+  send(message: object): void;
+  on(event: "msg:custom", listener: (message: Answer) => void): void;
+  off(event: "msg:custom", listener: (message: Answer) => void): void;
+}
+
+interface Answer {
+  id: string;
+  answer?: unknown;
+  fault?: Fault;
+}
+
+class Refused extends Error {
+  constructor(readonly fault: Fault) {
+    super(fault.problem);
+  }
+}
+
+class KernelSource implements Source {
+  readonly pause = 5000; // each look makes the kernel busy for a moment, which its indicator shows
+
+  private readonly name = Math.random().toString(36).slice(2); // several pages may show one widget
+  private count = 0;
+  private readonly waiting = new Map<string, (answer: Answer) => void>();
+
+  constructor(private readonly model: Model) {
+    model.on("msg:custom", this.answered);
+  }
+
+  dispose(): void {
+    this.model.off("msg:custom", this.answered);
+  }
+
+  look(question: Question): Promise<PromotionBoard> {
+    return this.ask("look", question);
+  }
+
+  async revision(): Promise<string> {
+    return (await this.ask<PromotionRevision>("revision", {})).revision;
+  }
+
+  async decide({ act, ...rest }: Decision): Promise<void> {
+    await this.ask(act, rest);
+  }
+
+  fault(error: unknown): Pick<Fault, "problem" | "remedy"> {
+    return error instanceof Refused
+      ? error.fault
+      : { problem: `mlnb met an error that it does not know: ${String(error)}.`, remedy: "Run the cell again." };
+  }
+
+  private ask<T>(ask: string, words: object): Promise<T> {
+    const id = `${this.name}-${++this.count}`;
+    return new Promise<T>((resolve, reject) => {
+      this.waiting.set(id, ({ answer, fault }) => (fault ? reject(new Refused(fault)) : resolve(answer as T)));
+      this.model.send({ ...words, id, ask });
+    });
+  }
+
+  private readonly answered = (answer: Answer): void => {
+    this.waiting.get(answer.id)?.(answer); // other views of the same widget hear it, too
+    this.waiting.delete(answer.id);
+  };
+}
+
+export default {
+  render({ model, el }: { model: Model; el: HTMLElement }): () => void {
+    const source = new KernelSource(model);
+    el.appendChild(document.createElement("style")).textContent = style;
+    const root = el.appendChild(document.createElement("div"));
+    const panel = new PromotionPanel(root, source, String(model.get("model")), String(model.get("alias")));
+    return () => {
+      panel.dispose();
+      source.dispose();
+    };
+  },
+};

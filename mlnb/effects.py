@@ -1,0 +1,205 @@
+"""What a move of an alias must cause elsewhere is done: the service follows, people are told; what fails is repeated.
+
+The effects are rows that were written with the move (`mlnb.registry.outbox`). They are delivered at the end of the
+verb, and, where that failed or its process died, by the next verb of the project and by the Jupyter server. A
+file, made before the act and removed when everything is done, says that there is something to do (`mlnb.store.undone`).
+
+*Once*: a route is what the aliases ask for at that moment, so a second delivery changes nothing. A message may reach
+its receiver twice where a process dies between its answer and our note of it; both have the same ``Idempotency-Key``.
+"""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Protocol, cast
+
+from mlnb import plugins
+from mlnb.errors import MlnbError, ServiceError
+from mlnb.registry.outbox import Due, Effect, Outbox
+from mlnb.registry.registry import Registry
+from mlnb.registry.version import Promotion
+from mlnb.service.target import Deployment, Target
+from mlnb.settings import Settings
+from mlnb.store.folder import StateFolder
+
+ROUTE, NOTIFY = "route", "notify"
+GROUP = "mlnb.notifiers"
+_WAIT_S = 30.0
+"""How long a verb waits for another process that is delivering."""
+
+
+class Notifier(Protocol):
+    """Tells people of a move; entry points of ``mlnb.notifiers`` make one of the settings, or None for not set up."""
+
+    def send(self, event: Mapping[str, object], key: str) -> None:
+        """Send one event.
+
+        Parameters
+        ----------
+        event : mapping of str to JSON value
+            A `Promotion` in JSON, with its ``id`` and ``text``, a sentence.
+        key : str
+            The same whenever this event is sent again, and of no other.
+
+        Raises
+        ------
+        MlnbError
+            If it did not arrive, or nobody knows whether it did; it is sent again.
+        """
+        ...
+
+
+def effects_of(settings: Settings, place: str) -> tuple[Effect, ...]:
+    """Return what each move of an alias must cause: its service follows, every notifier that is set up is told.
+
+    Parameters
+    ----------
+    place : str
+        Whose service: machine and folder of the project. Others that share its ledger have services of their own.
+    """
+    told = (Effect(NOTIFY, {"place": place, "notifier": name}) for name in _notifiers(settings))
+    return Effect(ROUTE, {"place": place}), *told
+
+
+def follow(model: str, registry: Registry, target: Target) -> Deployment | None:
+    """Give the model's service the routing that the registry's aliases ask for; None where it was never started."""
+    aliases = registry.aliases(model)
+    with tempfile.TemporaryDirectory(prefix="mlnb-route-") as folder:
+        packages = {}
+        for number in sorted(set(aliases.values())):
+            packages[number] = Path(folder) / str(number)
+            registry.unpack(registry.get(f"{model}/{number}"), packages[number])
+        return target.route(model, packages, aliases)
+
+
+class Courier:
+    """Delivers the effects of a project's moves.
+
+    Parameters
+    ----------
+    outbox : Outbox
+        What is to be done.
+    registry, target
+        The project's own.
+    settings : Settings
+        Which notifiers are set up.
+    state : StateFolder
+        Where the files are that say whether there is something to do.
+    """
+
+    def __init__(
+        self, outbox: Outbox, registry: Registry, target: Target, settings: Settings, state: StateFolder
+    ) -> None:
+        self._outbox = outbox
+        self._registry = registry
+        self._target = target
+        self._settings = settings
+        self._undone = state.undone
+        self._place = f"{platform.node()}:{state.root}"
+
+    @contextmanager
+    def planned(self) -> Iterator[tuple[Effect, ...]]:
+        """Give what the move of the block must cause; a death between it and its delivery leaves a file behind."""
+        self._undone.begin()
+        try:
+            yield effects_of(self._settings, self._place)
+        except MlnbError:  # nothing has moved
+            self._undone.end()
+            raise
+
+    def deliver(self, wait_s: float = _WAIT_S) -> tuple[Due, ...]:
+        """Do what is to be done here and now; return what is still to be done here, with the problem of each."""
+        left = self._undone.left()  # before the look into the outbox: whatever these stand for is there to be seen
+        with self._outbox.delivering(wait_s) as alone:
+            while alone and (due := self._ours(self._outbox.due())):
+                self._do(due)
+        waiting = self._ours(self._outbox.waiting())
+        self._undone.end(left, again=bool(waiting))
+        return waiting
+
+    def settle(self, promotion: Promotion) -> None:
+        """Deliver what a move has caused.
+
+        Raises
+        ------
+        ServiceError
+            If the service does not follow yet: the alias has moved all the same, and it is tried again.
+        """
+        waiting = self.deliver()
+        if not promotion.changed:  # a second promotion also repairs a service that was changed by hand
+            follow(promotion.model, self._registry, self._target)
+        for effect in waiting:
+            if effect.kind == ROUTE and effect.model == promotion.model:
+                raise ServiceError(
+                    f"{promotion.model}@{promotion.alias} is {promotion.to_ref}, but its service does not follow yet: "
+                    f"{effect.problem or 'another process is still at it.'}",
+                    "It is tried again by the next mlnb command; mlnb audit effects tells what waits.",
+                    service=promotion.model,
+                )
+
+    def _ours(self, effects: Iterable[Due]) -> tuple[Due, ...]:
+        """Leave out what another machine that shares the ledger must do: its services, its notifiers."""
+        told = _notifiers(self._settings)
+        return tuple(
+            effect
+            for effect in effects
+            if effect.payload.get("place") == self._place
+            or (effect.kind == NOTIFY and effect.payload.get("notifier") in told)
+        )
+
+    def _do(self, due: tuple[Due, ...]) -> None:
+        routes: dict[str, list[Due]] = {}
+        for effect in due:
+            if effect.kind == ROUTE:
+                routes.setdefault(effect.model, []).append(effect)
+        for model, effects in routes.items():  # all of them ask for the same: what the aliases say now
+            self._try(effects, partial(follow, model, self._registry, self._target))
+        for effect in due:  # people are told after the service was
+            if effect.kind != ROUTE:
+                self._try([effect], partial(self._notify, effect))
+
+    def _try(self, effects: list[Due], do: Callable[[], object]) -> None:
+        try:
+            do()
+        except MlnbError as error:
+            for effect in effects:
+                self._outbox.failed(effect.id, f"{error.problem} {error.remedy}")
+        else:
+            for effect in effects:
+                self._outbox.done(effect.id)
+
+    def _notify(self, effect: Due) -> None:
+        name = str(effect.payload.get("notifier", ""))
+        notifier = _notifiers(self._settings).get(name)
+        if notifier is None:
+            raise ServiceError(
+                f"The notifier {name!r}, which is to tell of a move of {effect.model}, is not set up here.",
+                "Set it up again, see [tool.mlnb] notify_url; until then the message waits.",
+                service=effect.model,
+            )
+        promotion = effect.payload.get("promotion")
+        event = dict(promotion) if isinstance(promotion, Mapping) else {}
+        notifier.send({**event, "text": sentence(event)}, effect.key)
+
+
+def sentence(event: Mapping[str, object]) -> str:
+    """Return what happened in one sentence for people."""
+    verb = "rolled back" if event.get("kind") == "rollback" else "promoted"
+    before = f" (before: {event['from']})" if event.get("from") else ""
+    forced = ", overriding its gates" if event.get("forced") else ""
+    reason = f": {event['reason']}" if event.get("reason") else "."
+    alias = f"{event.get('model')}@{event.get('alias')}"
+    return f"{event.get('by')} {verb} {alias} to {event.get('to')}{before}{forced}{reason}"
+
+
+def _notifiers(settings: Settings) -> dict[str, Notifier]:
+    makers = {
+        name: cast("Callable[[Settings], Notifier | None]", plugins.load(GROUP, name)) for name in plugins.names(GROUP)
+    }
+    made = {name: make(settings) for name, make in makers.items()}
+    return {name: notifier for name, notifier in made.items() if notifier is not None}

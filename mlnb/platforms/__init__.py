@@ -1,0 +1,1 @@
+"""Versions leave this machine: one module, or a few, for each platform that takes them."""
