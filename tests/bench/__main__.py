@@ -33,6 +33,7 @@ BENCHES = (
     "kills",
     "swap",
     "sequential",
+    "gates",
     "overload",
     "environment",
     "monitor",
@@ -40,7 +41,16 @@ BENCHES = (
     "package",
     "fuzz_package",
     "clients",
+    "calls",
+    "fuzz_calls",
     "fuzz_service",
+    "registry",
+    "asked",
+    "race",
+    "acts",
+    "tampering",
+    "mirror",
+    "upkeep",
 )
 
 

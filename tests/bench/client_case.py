@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from types import TracebackType
 
@@ -68,6 +69,12 @@ def client_case(port: int, package: Path) -> dict[str, object]:
     return {"port": port, "model": MODEL, "version": "1", "columns": columns, **answers}
 
 
+def free_port() -> int:
+    """Return a port that nobody has at this moment."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
 class WideService:
     """A context manager: the service of that model, built and started here.
 
@@ -78,7 +85,7 @@ class WideService:
 
     Attributes
     ----------
-    port, pid : int
+    port, grpc_port, pid : int
         Of the service.
     package : Path
         What it answers with.
@@ -87,15 +94,15 @@ class WideService:
     def __init__(self, folder: Path) -> None:
         self.package = export_wide(folder / "package")
         state = StateFolder.open(folder / "project")
-        self._target = LocalTarget(state, Settings(service={"max_rows": 1000}))
+        self._target = LocalTarget(state, Settings(service={"max_rows": 1000, "grpc_port": free_port()}))
         self._bento = build_bento(MODEL, {1: self.package}, {"production": 1}, state)
-        self.port = self.pid = 0
+        self.port = self.grpc_port = self.pid = 0
 
     def __enter__(self) -> WideService:
         """Start the service."""
         self._target.route(MODEL, {1: self.package}, {"production": 1})
         started = self._target.start(MODEL, self._bento.path)
-        self.port, self.pid = started.port, started.pid
+        self.port, self.grpc_port, self.pid = started.port, started.grpc_port, started.pid
         return self
 
     def __exit__(

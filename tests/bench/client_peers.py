@@ -259,6 +259,12 @@ def mlflow(case: Case) -> Outcomes:
 
 if __name__ == "__main__":
     client, path = sys.argv[1:]
-    print(
-        json.dumps({"triton": triton, "kserve": kserve, "mlflow": mlflow}[client](json.loads(Path(path).read_text())))
-    )
+    asked = json.loads(Path(path).read_text())
+    if client.endswith("-grpc"):
+        import grpc_peers  # type: ignore[import-not-found]  # beside this file
+
+        outcomes = Forms()
+        getattr(grpc_peers, client.removesuffix("-grpc"))(asked, outcomes.tried)
+        print(json.dumps(outcomes.found))
+    else:
+        print(json.dumps({"triton": triton, "kserve": kserve, "mlflow": mlflow}[client](asked)))

@@ -29,8 +29,8 @@ def bench(place: Place) -> Table:
     rows, notes, held = [], [], True
     with WideService(place.make("asked")) as service:
         case = folder / "case.json"
-        case.write_text(json.dumps(client_case(service.port, service.package)))
-        for name in ("triton", "kserve", "mlflow"):
+        case.write_text(json.dumps({**client_case(service.port, service.package), "grpc_port": service.grpc_port}))
+        for name in ("triton", "triton-grpc", "kserve", "kserve-grpc", "mlflow"):
             outcomes = _outcomes(_python(name, folder), name, case)
             failed = {form: told for form, told in outcomes.items() if told != "passed"}
             notes += [f"{name}, {form}: {told}" for form, told in failed.items()]
@@ -48,6 +48,7 @@ def bench(place: Place) -> Table:
 
 
 def _python(name: str, folder: Path) -> str:
+    name = name.removesuffix("-grpc")
     if name == "triton":
         return sys.executable
     if name == "mlflow":

@@ -113,7 +113,7 @@ def mlflow(place: Place) -> Contestant:
     )
 
 
-def mlserver(place: Place) -> Contestant:
+def mlserver(place: Place, grpc_port: int = 0) -> Contestant:
     """Return MLServer with its runtime for scikit-learn."""
     folder, python = _folder(place, "mlserver"), _mlserver_python(place)
     shutil.copy(place.deployed.project / "model.joblib", folder)
@@ -127,7 +127,7 @@ def mlserver(place: Place) -> Contestant:
         "PATH": f"{python.parent}{os.pathsep}{place.environ.get('PATH', '')}",
         "MLSERVER_HOST": "127.0.0.1",
         "MLSERVER_HTTP_PORT": "PORT",
-        "MLSERVER_GRPC_PORT": "0",
+        "MLSERVER_GRPC_PORT": str(grpc_port),
         "MLSERVER_METRICS_PORT": "0",
         "MLSERVER_DEBUG": "false",
     }
@@ -136,7 +136,7 @@ def mlserver(place: Place) -> Contestant:
         "MLServer (scikit-learn)",
         server,
         "/v2/models/late/infer",
-        _tensors_body,
+        tensors_body,
         lambda a: a["outputs"][0]["data"][1::2],
     )
 
@@ -146,17 +146,20 @@ def rows_body(rows: Rows) -> bytes:
     return json.dumps({"rows": list(rows)}).encode()
 
 
-def _tensors_body(rows: Rows) -> bytes:
+def tensors_body(rows: Rows, *, peer: bool = True) -> bytes:
+    """Return the Open Inference Protocol's JSON, with what MLServer must be told."""
     inputs = [
         {
             "name": name,
             "shape": [len(rows), 1],
             "datatype": "BYTES" if name in WORDS else "FP64",
             "data": [row[name] for row in rows],
-            **({"parameters": {"content_type": "str"}} if name in WORDS else {}),
+            **({"parameters": {"content_type": "str"}} if peer and name in WORDS else {}),
         }
         for name in rows[0]
     ]
+    if not peer:
+        return json.dumps({"inputs": inputs}).encode()
     asked = {"inputs": inputs, "outputs": [{"name": "predict_proba"}], "parameters": {"content_type": "pd"}}
     return json.dumps(asked).encode()
 
