@@ -7,13 +7,17 @@ The tree is that road; a package is a place where the data stops::
     run/        stages become results, each in a fresh kernel, through papermill
     model/      an estimator becomes portable bytes: signature, export, parity, scorer, card, explanation
     store/      bytes and facts that last: artifacts, codecs, manifests, signatures, the ledger
-    registry/   results become versions: numbers, aliases, gates, audit
+    registry/   results become versions: numbers, aliases, gates, policy, lineage, audit
     batch/      tables become tables of answers, of any size, here or on a cluster
     service/    versions become answers: the Bento, the ASGI application, the prediction log; a supervisor and workers
     monitor/    answers meet what was learned: windows, distances, reports, figures
-    traffic.py  versions share the requests of a service: splits, canaries, shadows, and the audit of them
+    judging/    a version and the one that holds its alias become verdicts
+    effects.py  what a move of an alias has left to be done is done: services follow, others are told
     ship.py     run, register, package, try, gate, promote, serve: one act that can be repeated
-    project.py  puts the parts together; every face uses only `Project`
+    traffic.py  versions share the requests of a service: splits, canaries, shadows, and the audit of them
+    platforms/  versions meet the registries of others
+    backup.py   a project's state becomes one file; restore.py makes it a project again; garbage.py removes what is over
+    parts.py    the parts of a project; project.py puts them together: every face uses only `Project`
     faces/      where a person stands: the command line, the magics, the widgets, the server
 
 Importing mlnb loads none of it.

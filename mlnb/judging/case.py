@@ -115,7 +115,7 @@ class Case:
         try:
             found = gains_over(self.champion, self.version, self.bench.registry, self.bench.state, load_trusted)
         except MlnbError as error:
-            return error.problem.removesuffix(".")
+            return f"{error.problem.removesuffix('.')} ({error.remedy.removesuffix('.')})"
         while len(_known) >= _KEPT:
             _known.pop(next(iter(_known)), None)
         _known[key] = found

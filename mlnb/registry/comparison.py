@@ -214,7 +214,7 @@ def _measure(desk: Desk, first: Version, second: Version, notes: list[str]) -> M
     try:
         return _measured(desk, first, second, notes)
     except MlnbError as error:
-        notes.append(f"They were not measured on the same rows: {error.problem}")
+        notes.append(f"They were not measured on the same rows: {error.problem.removesuffix('.')}. {error.remedy}")
         return None
 
 
