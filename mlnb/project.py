@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mlnb.registry.version import Approval, Promotion, Version
     from mlnb.run.launch import Launch
     from mlnb.run.record import RunRecord
+    from mlnb.service.target import Deployment
     from mlnb.ship import Notify, Shipment
     from mlnb.tune.asked import Wish
     from mlnb.tune.trial import TrialEvent, Tuning
@@ -241,6 +242,32 @@ class Project(Parts):
             promotion = self.models.rollback(model, alias, by=self.actor, reason=reason, to=to, effects=effects)
         self.effects.settle(promotion)
         return promotion
+
+    def operate(self, act: str, name: str, workers: int = -1) -> Deployment:
+        """Start, stop or restart a service, and write it into the audit log.
+
+        Parameters
+        ----------
+        act : {"start", "stop", "restart"}
+            What to do.
+        workers : int
+            Processes of a service that is started; -1 for as many as are configured.
+
+        Raises
+        ------
+        ServiceError
+            If there is no such service, or it cannot be done.
+        """
+        services = self.services
+        acts: dict[str, Callable[[], Deployment]] = {
+            "start": lambda: services.start(name, workers=workers),
+            "stop": lambda: services.stop(name),
+            "restart": lambda: services.restart(name),
+        }
+        found = acts[act]()
+        detail = {"url": found.url, "workers": found.workers, "bento": Path(found.bento).name}
+        self.audit.record(self.actor, f"service-{act}", name, detail)
+        return found
 
     def approve(self, ref: str, alias: str, *, reason: str = "") -> Approval:
         """Approve, as a second person, of a version for an alias.

@@ -143,7 +143,7 @@ def services_start(asked: Asked, name: str, workers: int | None) -> int:
     from mlnb.faces.operate import service_lines
 
     wanted = -1 if workers is None else workers
-    return asked.answer([asked.project().services.start(name, workers=wanted)], service_lines)
+    return asked.answer([asked.project().operate("start", name, wanted)], service_lines)
 
 
 @services.command("stop")
@@ -153,7 +153,7 @@ def services_stop(asked: Asked, name: str) -> int:
     """Stop a service; what it has answered stays in the prediction log."""
     from mlnb.faces.operate import service_lines
 
-    return asked.answer([asked.project().services.stop(name)], service_lines)
+    return asked.answer([asked.project().operate("stop", name)], service_lines)
 
 
 @services.command("restart")
@@ -163,7 +163,7 @@ def services_restart(asked: Asked, name: str) -> int:
     """Replace a service's workers one after another, without losing a request; settings are read anew."""
     from mlnb.faces.operate import service_lines
 
-    return asked.answer([asked.project().services.restart(name)], service_lines)
+    return asked.answer([asked.project().operate("restart", name)], service_lines)
 
 
 @services.command("logs")

@@ -187,6 +187,8 @@ def test_a_notebook_becomes_a_monitored_service(project: Path) -> None:
     assert revived["state"] == "running"
     assert post(f"{revived['url']}/predict", {"rows": rows[:1]})["version"] == "wine/1"
     mlnb(project, "services", "stop", "wine")
+    acts = [row["action"] for row in mlnb(project, "audit", "log")]
+    assert acts[-2:] == ["service-start", "service-stop"]
     listening = {c.laddr.port for c in psutil.net_connections("inet") if c.status == psutil.CONN_LISTEN}
     assert listening.isdisjoint({*ports, revived["port"]})
 
