@@ -226,13 +226,16 @@ def audit() -> None:
 
 
 @audit.command("log")
+@click.argument("subject", default="", shell_complete=refs)
+@click.option("-n", "last", type=click.IntRange(0), default=0, metavar="N", help="Only the newest N; 0 for all.")
+@click.option("--action", default="", metavar="ACT", help="Only these acts: promote, rollback, approve, canary, ...")
 @click.pass_obj
-def audit_log(asked: Asked) -> int:
-    """Print the audit log, the oldest entry first."""
+def audit_log(asked: Asked, subject: str, last: int, action: str) -> int:
+    """Print the audit log, the oldest entry first; of SUBJECT alone: delays, delays/7 or delays@production."""
     from mlnb.faces import view
     from mlnb.faces.traffic import took_over
 
-    return asked.answer(took_over(asked).audit.log(), view.audit_lines)
+    return asked.answer(took_over(asked).audit.log(subject, last, action), view.audit_lines)
 
 
 for _command in (verify, export, effects):

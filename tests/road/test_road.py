@@ -187,8 +187,8 @@ def test_a_notebook_becomes_a_monitored_service(project: Path) -> None:
     assert revived["state"] == "running"
     assert post(f"{revived['url']}/predict", {"rows": rows[:1]})["version"] == "wine/1"
     mlnb(project, "services", "stop", "wine")
-    acts = [row["action"] for row in mlnb(project, "audit", "log")]
-    assert acts[-2:] == ["service-start", "service-stop"]
+    acts = [row["action"] for row in mlnb(project, "audit", "log", "wine", "-n", "2")]
+    assert acts == ["service-start", "service-stop"]
     listening = {c.laddr.port for c in psutil.net_connections("inet") if c.status == psutil.CONN_LISTEN}
     assert listening.isdisjoint({*ports, revived["port"]})
 
@@ -207,7 +207,7 @@ def test_a_gate_that_fails_leaves_the_alias_where_it_was(project: Path) -> None:
     assert mlnb(project, "services", "list") == []
     refused = mlnb(project, "promote", "wine/1", "production", code=3)
     assert "below the limit 1.1" in refused["error"]["problem"]
-    assert "gate-failed" in [row["action"] for row in mlnb(project, "audit", "log")]
+    assert "gate-failed" in [row["action"] for row in mlnb(project, "audit", "log", "wine", "-n", "2")]
 
 
 HOOK = """
