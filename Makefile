@@ -27,7 +27,7 @@ test: $(VENV)/.dev ## all checks and all tests (bounded samples), side by side
 	@$(MAKE) --no-print-directory -j2 lint pytest
 
 pytest: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist=loadfile -m "not image"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist=loadfile --no-loadscope-reorder -m "not image"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

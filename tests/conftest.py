@@ -30,11 +30,20 @@ os.environ.update(
 _NAMING = ("MLNB_", "JPY_", "GITHUB_ACTOR", "GITLAB_USER_LOGIN", "JUPYTERHUB_USER")
 for name in [name for name in os.environ if name.startswith(_NAMING) and name != "MLNB_TEST_SESSION"]:
     del os.environ[name]
+LONG = (
+    *("/tests/notebooks/", "/tests/road/", "/tests/e2e/", "/unit/run/test_dask", "/unit/tune/test_study"),
+    *("/unit/faces/test_live_verbs", "/unit/faces/test_bad_input", "/unit/registry/test_everywhere"),
+)
 CI = os.environ.get("CI", "") not in {"", "0", "false"}
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of a browser, of images and of a server are skipped by name where its program is missing; never in CI."""
+    """Tests of a browser, of images and of a server are skipped by name where its program is missing; never in CI.
+
+    The longest files come first, so that no process is left with one of them when the others have ended.
+    """
+    items.sort(key=lambda item: not any(part in item.path.as_posix() for part in LONG))
     debian = ":".join(["", *map(str, Path("/usr/lib/postgresql").glob("*/bin"))])  # where no path leads
     for marker, program in (("browser", "chromium"), ("image", "buildah"), ("postgres", "postgres")):
         if CI or shutil.which(program, path=os.environ.get("PATH", "") + debian):
