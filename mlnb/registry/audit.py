@@ -27,10 +27,11 @@ from mlnb.registry.verification import AuditReport, verify_ledger
 from mlnb.store import signing
 from mlnb.store.files import FileStore
 from mlnb.store.ledger import Ledger
+from mlnb.store.prepared import Prepared
 from mlnb.store.tables import AUDIT, AUDIT_HEAD, AUDIT_SIGNATURE
 
-# Made once: to build a statement takes as long as to run it.
-_HEAD, _ADD, _ADVANCE = select(AUDIT_HEAD).with_for_update(), insert(AUDIT), update(AUDIT_HEAD)
+_HEAD = Prepared(select(AUDIT_HEAD).with_for_update())
+_ADD, _ADVANCE = Prepared(insert(AUDIT)), Prepared(update(AUDIT_HEAD))
 
 
 _TOGETHER = 1000
@@ -200,7 +201,7 @@ def append(
     connection: Connection, at: datetime, actor: str, action: str, subject: str, detail: Mapping[str, object]
 ) -> AuditRow:
     """Add a row in the caller's writing transaction, so that the act and its record come to be together."""
-    head = connection.execute(_HEAD).mappings().one()
+    (head,) = _HEAD.rows(connection)
     fields: dict[str, object] = {
         "id": head["rows"] + 1,
         "at": time_text(at),
@@ -211,8 +212,8 @@ def append(
         "previous": head["digest"],
     }
     fields["digest"] = digest_of_row(fields)
-    connection.execute(_ADD, fields)
-    connection.execute(_ADVANCE, {"rows": fields["id"], "digest": fields["digest"]})
+    _ADD.rows(connection, fields)
+    _ADVANCE.rows(connection, {"rows": fields["id"], "digest": fields["digest"]})
     return _row(fields)
 
 

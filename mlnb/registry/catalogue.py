@@ -6,7 +6,6 @@ from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import select
-from sqlalchemy.engine import RowMapping
 
 from mlnb.model.evaluation import Evaluation
 from mlnb.model.evaluation_codec import FILE as EVALUATIONS
@@ -22,6 +21,7 @@ from mlnb.registry.signed import check_version
 from mlnb.registry.version import Approval, Promotion, Version
 from mlnb.store.files import FileStore
 from mlnb.store.ledger import Ledger
+from mlnb.store.prepared import Row
 from mlnb.store.tables import ALIAS, MODEL, PROMOTION, VERSION
 
 
@@ -206,10 +206,10 @@ class Catalogue:
         self._check_sound(row)
         return dict(row)
 
-    def _check_sound(self, row: RowMapping) -> None:
+    def _check_sound(self, row: Row) -> None:
         check_version(row, stranger=False)
         self._check_bytes(row)
 
-    def _check_bytes(self, row: RowMapping) -> None:
+    def _check_bytes(self, row: Row) -> None:
         for digest in version_of(row).files.values():
             self._store.trusted(digest)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Integer, String, bindparam, insert, select, update
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection
 
 from mlnb.errors import RegistryError
 from mlnb.registry.audit import append
@@ -18,13 +18,13 @@ from mlnb.registry.reference import hint
 from mlnb.registry.rows import promotion_of
 from mlnb.registry.signed import record_of, sign_head
 from mlnb.registry.version import Promotion
+from mlnb.store.prepared import Prepared, Row
 from mlnb.store.tables import ALIAS, PROMOTION
 
-# Made once: to build a statement takes as long as to run it.
-_ADD = insert(PROMOTION).returning(PROMOTION.c.id)
-_BY_ID = select(PROMOTION).where(PROMOTION.c.id == bindparam("of_id", type_=Integer))
+_ADD = Prepared(insert(PROMOTION).returning(PROMOTION.c.id))
+_BY_ID = Prepared(select(PROMOTION).where(PROMOTION.c.id == bindparam("of_id", type_=Integer)))
 _THIS = (ALIAS.c.model == bindparam("of_model", type_=String)) & (ALIAS.c.name == bindparam("of_name", type_=String))
-_STANDING, _POINT = select(ALIAS).where(_THIS), update(ALIAS).where(_THIS)
+_STANDING, _POINT = Prepared(select(ALIAS).where(_THIS)), Prepared(update(ALIAS).where(_THIS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Move:
         self._point(model, alias, number, row["id"], new=standing is None)
         return promotion_of(row)
 
-    def rollback(self, model: str, alias: str, target: RowMapping) -> Promotion:
+    def rollback(self, model: str, alias: str, target: Row) -> Promotion:
         """Take promotions away until `target`, which `target_of` has found, holds the alias again."""
         standing = standing_of(self._connection, model, alias)
         if standing is None or standing["promotion"] == target["id"]:
@@ -115,7 +115,7 @@ class Move:
             "forced": deed.forced,
             **fields,
         }
-        row["id"] = self._connection.scalar(_ADD, row)
+        row["id"] = _ADD.value(self._connection, row)
         detail: dict[str, object] = {
             "promotion": row["id"],
             "from": row["from_number"],
@@ -140,15 +140,15 @@ class Move:
         if new:
             self._connection.execute(insert(ALIAS), {"model": model, "name": alias, **place})
         else:
-            self._connection.execute(_POINT, {"of_model": model, "of_name": alias, **place})
+            _POINT.rows(self._connection, {"of_model": model, "of_name": alias, **place})
 
 
-def standing_of(connection: Connection, model: str, alias: str) -> RowMapping | None:
+def standing_of(connection: Connection, model: str, alias: str) -> Row | None:
     """Return the row of an alias; None where it does not exist."""
-    return connection.execute(_STANDING, {"of_model": model, "of_name": alias}).mappings().one_or_none()
+    return _STANDING.row(connection, {"of_model": model, "of_name": alias})
 
 
-def target_of(connection: Connection, model: str, alias: str, number: int) -> RowMapping:
+def target_of(connection: Connection, model: str, alias: str, number: int) -> Row:
     """Return the row of the promotion that a rollback leads to.
 
     Parameters
@@ -196,5 +196,6 @@ def _held_by(connection: Connection, model: str, alias: str, top: int, number: i
     return max(right, default=None) if down is None else down
 
 
-def _promotion(connection: Connection, number: int) -> RowMapping:
-    return connection.execute(_BY_ID, {"of_id": number}).mappings().one()
+def _promotion(connection: Connection, number: int) -> Row:
+    (row,) = _BY_ID.rows(connection, {"of_id": number})
+    return row

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 
 from sqlalchemy import String, bindparam, insert, update
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.engine import Connection
 
 from mlnb.errors import GateError, OvertakenError, PolicyError, RegistryError, UsageError
 from mlnb.registry.audit import append
@@ -43,10 +43,11 @@ from mlnb.registry.signed import record_of, seal_of
 from mlnb.registry.version import Approval, Draft, Promotion, Version
 from mlnb.store.files import FileStore
 from mlnb.store.ledger import Ledger
+from mlnb.store.prepared import Prepared, Row
 from mlnb.store.tables import MODEL, VERSION
 
-# Made once: to build a statement takes as long as to run it.
-_ADD, _COUNT = insert(VERSION), update(MODEL).where(MODEL.c.name == bindparam("of_name", type_=String))
+_ADD = Prepared(insert(VERSION))
+_COUNT = Prepared(update(MODEL).where(MODEL.c.name == bindparam("of_name", type_=String)))
 
 
 class Registry(Catalogue):
@@ -107,8 +108,8 @@ class Registry(Catalogue):
                 return version_of(same, tags_of(connection, draft.model, same["number"]).get(key_of(same)))
             row = {**fields, "number": last_number + 1, "created_at": time_text(at)}
             row["seal"], row["key"] = seal_of(row)
-            connection.execute(_ADD, row)
-            connection.execute(_COUNT, {"of_name": draft.model, "last_number": row["number"]})
+            _ADD.rows(connection, row)
+            _COUNT.rows(connection, {"of_name": draft.model, "last_number": row["number"]})
             detail = {"content": row["content"], "run": draft.lineage.run, **_sealed(row)}
             append(connection, at, draft.by, "register", f"{draft.model}/{row['number']}", detail)
         return version_of(row)
@@ -323,7 +324,7 @@ class Registry(Catalogue):
             change(connection, at, by, key_of(row))
             return with_tags(connection, row)
 
-    def _refusal(self, connection: Connection, deed: Deed, kind: str, alias: str, version: RowMapping) -> str:
+    def _refusal(self, connection: Connection, deed: Deed, kind: str, alias: str, version: Row) -> str:
         """Return why the policy refuses an act, after that is in the log; empty where it allows it."""
         approvals = approvals_of(connection, key_of(version), alias) if self._policy.digest else ()
         act = Act(

@@ -27,7 +27,7 @@ def key_of(row: RowMapping | Mapping[str, object]) -> Key:
     return str(row["model"]), int(str(row["number"]))
 
 
-def with_tags(connection: Connection, row: RowMapping) -> Version:
+def with_tags(connection: Connection, row: RowMapping | Mapping[str, object]) -> Version:
     """Return the version that a row of ``version`` holds, and the tags that were written on it."""
     key = key_of(row)
     return version_of(row, tags_of(connection, *key).get(key))

@@ -16,16 +16,16 @@ from mlnb.registry.gates import Verdict
 from mlnb.registry.lineage import Lineage
 from mlnb.registry.reference import Reference, hint
 from mlnb.registry.version import Draft, Promotion, Version
+from mlnb.store.prepared import Prepared, Row
 from mlnb.store.tables import ALIAS, MODEL, VERSION
 
-# Made once: to build a statement takes as long as to run it.
 _MODEL = bindparam("model", type_=String)
-_LOCK = select(MODEL.c.last_number).where(MODEL.c.name == _MODEL).with_for_update()
+_LOCK = Prepared(select(MODEL.c.last_number).where(MODEL.c.name == _MODEL).with_for_update())
 _OF_MODEL = select(VERSION).where(VERSION.c.model == _MODEL)
-_BY_NUMBER = _OF_MODEL.where(VERSION.c.number == bindparam("number", type_=Integer))
+_BY_NUMBER = Prepared(_OF_MODEL.where(VERSION.c.number == bindparam("number", type_=Integer)))
 _ALIASED = select(ALIAS.c.number).where(ALIAS.c.model == _MODEL, ALIAS.c.name == bindparam("alias", type_=String))
-_BY_ALIAS = _OF_MODEL.where(VERSION.c.number == _ALIASED.scalar_subquery())
-_BY_CONTENT = _OF_MODEL.where(VERSION.c.content == bindparam("content", type_=String))
+_BY_ALIAS = Prepared(_OF_MODEL.where(VERSION.c.number == _ALIASED.scalar_subquery()))
+_BY_CONTENT = Prepared(_OF_MODEL.where(VERSION.c.content == bindparam("content", type_=String)))
 
 
 def fields_of(draft: Draft) -> dict[str, object]:
@@ -97,7 +97,7 @@ def promotion_of(row: RowMapping | Mapping[str, object], *, changed: bool = True
 
 def counted(connection: Connection, model: str) -> int | None:
     """Hold the model's row until the transaction ends; return the number of its last version, None for no model."""
-    number = connection.scalar(_LOCK, {"model": model})
+    number = _LOCK.value(connection, {"model": model})
     return None if number is None else int(number)
 
 
@@ -126,12 +126,12 @@ def check_known(connection: Connection, model: str) -> None:
         raise RegistryError(f"There is no model {model!r}.", hint(model, known), model=model)
 
 
-def version_with(connection: Connection, model: str, content: str) -> RowMapping | None:
+def version_with(connection: Connection, model: str, content: str) -> Row | None:
     """Return the row of the model's version that has that content."""
-    return connection.execute(_BY_CONTENT, {"model": model, "content": content}).mappings().one_or_none()
+    return _BY_CONTENT.row(connection, {"model": model, "content": content})
 
 
-def resolve(connection: Connection, reference: Reference) -> RowMapping:
+def resolve(connection: Connection, reference: Reference) -> Row:
     """Return the row of the version that `reference` means.
 
     Raises
@@ -140,7 +140,7 @@ def resolve(connection: Connection, reference: Reference) -> RowMapping:
         If there is no such model, version or alias.
     """
     values = {"model": reference.model, "number": reference.number, "alias": reference.alias}
-    row = connection.execute(_BY_ALIAS if reference.alias else _BY_NUMBER, values).mappings().one_or_none()
+    row = (_BY_ALIAS if reference.alias else _BY_NUMBER).row(connection, values)
     if row is not None:
         return row
     check_known(connection, reference.model)

@@ -16,12 +16,13 @@ from sqlalchemy.engine import Connection, RowMapping
 from mlnb.errors import UntrustedError
 from mlnb.registry.canonical import digest_of, digest_of_row, time_text
 from mlnb.store import signing
+from mlnb.store.prepared import Prepared
 from mlnb.store.signing import Finding, Ring
 from mlnb.store.tables import AUDIT_SIGNATURE
 
 _VERSION = b"mlnb version 1\n"
 _HEAD = b"mlnb audit head 1\n"
-_ADD = insert(AUDIT_SIGNATURE)
+_ADD = Prepared(insert(AUDIT_SIGNATURE))
 _NOT_RECORDED = ("seal", "key")
 
 Row = Mapping[str, object] | RowMapping
@@ -85,7 +86,7 @@ def sign_head(connection: Connection, at: datetime, rows: int, digest: str) -> N
     """Sign that the audit log has so many rows and the last one this digest, in the caller's writing transaction."""
     head = {"rows": rows, "digest": digest, "at": time_text(at)}
     signature, key = signing.sign(digest_of_row(head), _HEAD)
-    connection.execute(_ADD, {**head, "key": key, "signature": signature})
+    _ADD.rows(connection, {**head, "key": key, "signature": signature})
 
 
 def examine_head(row: Row, ring: Ring) -> Finding:

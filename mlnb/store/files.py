@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from mlnb.store.vault import Vault
 
 PLAIN, SEALED = "sha256", "aes256gcm"
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _CHUNK_BYTES = 1 << 20
 _AT_ONCE = 8
 
@@ -206,13 +208,15 @@ class FileStore:
         CorruptError
             If they are missing or are not the bytes that were stored.
         """
-        path = self.path(digest)
-        if path != self._place(digest) and not verify:
+        path, place = self.path(digest), self._place(digest)
+        if path != place and not verify:
             return path  # what was encrypted was compared with its digest when it was opened
-        if verify or not stamped(self._stamp_place(digest), path, digest):
-            self.verify(digest)
-            if path == self._place(digest):
-                self._stamp(digest, path.stat().st_size)
+        with storing(path, "read"):
+            size = path.stat().st_size
+        if verify or size < LARGE_BYTES or not stamped(self._stamp_place(digest), path, digest):
+            self._verified(path, digest)
+            if path == place:
+                self._stamp(digest, size)
         return path
 
     def verify(self, digest: str) -> Path:
@@ -223,10 +227,7 @@ class FileStore:
         CorruptError
             If they are missing or are not the bytes that were stored.
         """
-        path = self.path(digest)
-        with storing(path, "read"):
-            self._check(path, digest, digest_of(path))
-        return path
+        return self._verified(self.path(digest), digest)
 
     def read(self, digest: str) -> bytes:
         """Return the verified bytes of `digest`.
@@ -242,6 +243,11 @@ class FileStore:
         self._check(path, digest, "sha256:" + hashlib.sha256(content).hexdigest())
         return content
 
+    def _verified(self, path: Path, digest: str) -> Path:
+        with storing(path, "read"):
+            self._check(path, digest, digest_of(path))
+        return path
+
     def _check(self, path: Path, digest: str, found: str, where: str = "") -> None:
         if found != digest:
             raise CorruptError(
@@ -252,14 +258,13 @@ class FileStore:
             )
 
     def _place(self, digest: str) -> Path:
-        algorithm, _, value = digest.partition(":")
-        if algorithm != "sha256" or len(value) != 64 or not set(value) <= set("0123456789abcdef"):
+        if _DIGEST.fullmatch(digest) is None:
             raise CorruptError(
                 f"{digest!r} is not a digest.",
                 "Restore the manifest that names it, or run the pipeline again with --force.",
                 digest=digest,
             )
-        return self.folder / PLAIN / value[:2] / value
+        return self.folder.joinpath(PLAIN, digest[7:9], digest[7:])
 
     def _take_in(self, source: Path, digest: str, size: int) -> None:
         """Rename a file that is safely on this disk to its place."""
@@ -275,8 +280,7 @@ class FileStore:
             stamp(self._stamp_place(digest), self._place(digest), digest)
 
     def _stamp_place(self, digest: str) -> Path:
-        place = self._place(digest)
-        return self.folder / "stamps" / place.parent.name / place.name
+        return self.folder.joinpath("stamps", digest[7:9], digest[7:])
 
     def _whole(self, digest: str, size_bytes: int) -> bool:
         try:
@@ -293,8 +297,8 @@ class FileStore:
             return False
 
     def _sealed_place(self, digest: str) -> Path:
-        place = self._place(digest)
-        return self.folder / SEALED / place.parent.name / place.name
+        self._place(digest)  # what is no digest has no place
+        return self.folder.joinpath(SEALED, digest[7:9], digest[7:])
 
     def _opened(self, digest: str) -> Path | None:
         """Return the bytes of what lies here encrypted; None where nothing does."""

@@ -151,7 +151,9 @@ class Ledger:
         try:
             yield
         except DBAPIError as error:
-            raise _fault(error, self.name or "") from error
+            raise _fault(error, error.orig, self.name or "") from error
+        except sqlite3.Error as error:  # of a prepared statement
+            raise _fault(error, error, self.name or "") from error
 
     def _make_file(self, path: Path) -> None:
         """Make the file whole under another name and rename it: whoever sees it sees a finished ledger."""
@@ -310,18 +312,19 @@ def _on_connect(connection: sqlite3.Connection, _: object) -> None:
 
 def _on_begin(connection: Connection) -> None:
     writes = connection.get_execution_options().get("mlnb_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    driver = connection.connection.driver_connection
+    driver.execute("BEGIN IMMEDIATE" if writes else "BEGIN")  # type: ignore[union-attr]  # a sqlite3.Connection
 
 
-def _fault(error: DBAPIError, name: str) -> StateError:
-    said = " ".join(str(error.orig).split()).rstrip(".")  # drivers write several lines
+def _fault(error: Exception, original: object, name: str) -> StateError:
+    said = " ".join(str(original).split()).rstrip(".")  # drivers write several lines
     if "locked" in said or "lock timeout" in said:
         return StateError(
             f"The ledger {name} has been in use by another process for {BUSY_TIMEOUT_S} seconds.",
             "Wait until the other command has ended, then try again.",
             path=name,
         )
-    if isinstance(error, IntegrityError):
+    if isinstance(error, (IntegrityError, sqlite3.IntegrityError)):
         return StateError(
             f"The ledger {name} contradicts itself: {said}.", "Run mlnb audit verify to see what is wrong.", path=name
         )

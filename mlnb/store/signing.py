@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from mlnb.errors import StorageError, UntrustedError, UsageError
@@ -27,6 +28,17 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 _PURPOSE = b"mlnb artifact 1\n"
+_DECIDE = ("JUPYTER_DATA_DIR", "JUPYTER_PREFER_ENV_PATH", "JUPYTER_PLATFORM_DIRS", "XDG_DATA_HOME", "HOME", "APPDATA")
+"""Variables of the environment that decide where Jupyter's data folder is."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Own:
+    """The key of this user."""
+
+    private: Ed25519PrivateKey
+    public: Ed25519PublicKey
+    id: str
 
 
 def sign(digest: str, purpose: bytes = _PURPOSE) -> tuple[str, str]:
@@ -49,8 +61,8 @@ def sign(digest: str, purpose: bytes = _PURPOSE) -> tuple[str, str]:
     StorageError
         If the key cannot be made or read, or others could read it.
     """
-    key = _own_key()
-    return base64.b64encode(key.sign(purpose + digest.encode())).decode(), key_id(key.public_key())
+    own = _own()
+    return base64.b64encode(own.private.sign(purpose + digest.encode())).decode(), own.id
 
 
 def verify(digest: str, signature: str, key: str) -> None:
@@ -123,7 +135,7 @@ def ring() -> Ring:
 
 def own_id() -> str:
     """Return the id of this user's key."""
-    return key_id(_own_key().public_key())
+    return _own().id
 
 
 def fits(digest: str, signature: str, key: str, public: str, purpose: bytes) -> bool:
@@ -146,7 +158,7 @@ def trusts(key: str) -> bool:
 
 def own_public() -> str:
     """Return the raw bytes of this user's public key in base64."""
-    return base64.b64encode(_own_key().public_key().public_bytes_raw()).decode()
+    return base64.b64encode(_own().public.public_bytes_raw()).decode()
 
 
 def trust(public_key_file: Path) -> str:
@@ -174,7 +186,7 @@ def trust(public_key_file: Path) -> str:
 def own_public_key() -> Path:
     """Return the file of this user's public key, to be given to colleagues; the key is made where it is missing."""
     path = keys_folder() / "mlnb_ed25519"
-    _write_public(_own_key(), path)
+    _write_public(_own().public, path)
     return path.with_suffix(".pub")
 
 
@@ -185,9 +197,7 @@ def key_id(public: Ed25519PublicKey) -> str:
 
 def keys_folder() -> Path:
     """Return the folder of this user's keys, made (0700) where it is missing."""
-    from jupyter_core.paths import jupyter_data_dir
-
-    folder = Path(jupyter_data_dir()) / "mlnb" / "keys"
+    folder = _keys_folder(*(os.environ.get(name) for name in _DECIDE))
     if not folder.is_dir():
         make_folder(folder / "trusted")
         with storing(folder):
@@ -195,17 +205,30 @@ def keys_folder() -> Path:
     return folder
 
 
-def _own_key() -> Ed25519PrivateKey:
+@lru_cache(maxsize=4)
+def _keys_folder(*_: str | None) -> Path:
+    """Return where the keys are, looked up once for each environment."""
+    from jupyter_core.paths import jupyter_data_dir
+
+    return Path(jupyter_data_dir()) / "mlnb" / "keys"
+
+
+def _own() -> _Own:
     path = keys_folder() / "mlnb_ed25519"
     if not path.exists():
         _make_key(path)
     with storing(path, "read"):
         status = path.stat()
-    return _read_key(path, status.st_mode, (status.st_ino, status.st_size, status.st_mtime_ns))
+    return _read_key(path, status.st_mode, _state(status))
+
+
+def _state(status: os.stat_result) -> tuple[int, ...]:
+    """Return what differs where a file was written again."""
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 @lru_cache(maxsize=4)
-def _read_key(path: Path, mode: int, _: tuple[int, ...]) -> Ed25519PrivateKey:
+def _read_key(path: Path, mode: int, _: tuple[int, ...]) -> _Own:
     """Read a private key, once for each state of its file."""
     with storing(path, "read"):
         if os.name == "posix" and mode & 0o077:
@@ -218,15 +241,16 @@ def _read_key(path: Path, mode: int, _: tuple[int, ...]) -> Ed25519PrivateKey:
     key = _private_key(content)
     if key is None:
         raise StorageError(f"{path} is no Ed25519 private key.", "Remove it to get a new one.", path=str(path))
-    _write_public(key, path)
-    return key
+    public = key.public_key()
+    _write_public(public, path)
+    return _Own(key, public, key_id(public))
 
 
-def _write_public(key: Ed25519PrivateKey, path: Path) -> None:
+def _write_public(key: Ed25519PublicKey, path: Path) -> None:
     """Write the public half of a private key beside it, where it is missing."""
     public = path.with_suffix(".pub")
     if not public.exists():
-        write_bytes(public, _pem(key.public_key()))
+        write_bytes(public, _pem(key))
 
 
 def _make_key(path: Path) -> None:
@@ -248,15 +272,26 @@ def _make_key(path: Path) -> None:
             Path(name).unlink()
 
 
-def _trusted() -> dict[str, Ed25519PublicKey]:
-    own = _own_key().public_key()
-    known = {key_id(own): own}
-    for path in sorted((keys_folder() / "trusted").glob("*.pub")):
-        with storing(path, "read"):
-            public = _public_key(path.read_bytes())
+def _trusted() -> Mapping[str, Ed25519PublicKey]:
+    own, folder = _own(), keys_folder() / "trusted"
+    states = []
+    with suppress(FileNotFoundError), storing(folder, "read"), os.scandir(folder) as entries:
+        states = sorted((one.name, _state(one.stat())) for one in entries if one.name.endswith(".pub"))
+    return _read_ring(own, folder, tuple(states))
+
+
+@lru_cache(maxsize=4)
+def _read_ring(
+    own: _Own, folder: Path, states: tuple[tuple[str, tuple[int, ...]], ...]
+) -> Mapping[str, Ed25519PublicKey]:
+    """Read the trusted keys, once for each state of their files."""
+    known = {own.id: own.public}
+    for name, _ in states:
+        with storing(folder / name, "read"):
+            public = _public_key((folder / name).read_bytes())
         if public is not None:
             known[key_id(public)] = public
-    return known
+    return MappingProxyType(known)
 
 
 @lru_cache(maxsize=4)

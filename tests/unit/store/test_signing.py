@@ -65,6 +65,9 @@ def test_a_colleagues_signature_holds_once_their_key_is_trusted(
         signing.verify(DIGEST, signature, key)
     assert signing.trust(public) == key
     signing.verify(DIGEST, signature, key)
+    (tmp_path / "mine" / "mlnb" / "keys" / "trusted" / f"{key}.pub").unlink()
+    with pytest.raises(UntrustedError, match="which you do not trust"):
+        signing.verify(DIGEST, signature, key)
 
 
 def test_only_ed25519_public_keys_can_be_trusted(tmp_path: Path) -> None:
