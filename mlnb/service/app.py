@@ -34,11 +34,10 @@ from mlnb.service.tls import check_certificate
 from mlnb.service.tracing import Tracing, route_named, tracing_of
 
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
+Sent: TypeAlias = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 _LOGGER = logging.getLogger("mlnb.service")
 _PLAIN = ("/v1/", "/v2/")  # whose protocols know errors as one text
-_INLINE_BYTES = 16_384
-_THREADS = 4
 
 
 class Application:
@@ -149,6 +148,18 @@ class Application:
                 if ARRIVED in scope:
                     self.admission.leave(scope[ARRIVED])
 
+    @property
+    def direct(self) -> bool:
+        """Whether `respond` may be asked instead of ASGI: nothing looks at ASGI's messages on their way."""
+        return self._tracing is None
+
+    async def respond(self, scope: Message, receive: Receive) -> Sent:
+        """Return status, headers and body of the answer to an HTTP request that has arrived whole."""
+        try:
+            return await self._responded(scope, receive)
+        finally:
+            self.admission.leave(scope[ARRIVED])
+
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
@@ -170,6 +181,11 @@ class Application:
             self._following = [loop.create_task(one) for one in (self._router.follow(), follow, self.access.follow())]
 
     async def _exchange(self, scope: Message, receive: Receive, send: Send) -> None:
+        status, headers, body = await self._responded(scope, receive)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _responded(self, scope: Message, receive: Receive) -> Sent:
         started = perf_counter()
         request_id = request_id_of(scope["headers"]) or self._answering.ids.take(1)[0]
         name, plain = "other", False
@@ -201,12 +217,11 @@ class Application:
             headers.append((b"x-model-version", answer.version.encode()))
         if answer.allow:
             headers.append((b"allow", answer.allow.encode()))
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
         seconds = perf_counter() - started
         self._metrics.observe(name, answer.status, answer.version, answer.rows, seconds, scope["method"])
         if self.configuration.access_log:
             log_access(scope["method"], name, answer.status, answer.version, seconds, request_id)
+        return answer.status, headers, answer.body
 
     async def _answer(self, route: Route, scope: Message, receive: Receive, request_id: str) -> Answer:
         if route.name == "/healthz":

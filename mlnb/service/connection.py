@@ -27,10 +27,12 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from mlnb.errors import RequestError
 from mlnb.service.admission import ARRIVED, RETRY_AFTER_S, Admission, overload
+from mlnb.service.body import Message, Receive
 from mlnb.service.configuration import Configuration
 from mlnb.service.log import Ids
 from mlnb.service.one_write import OneWrite
 from mlnb.service.protocols import encode_refusal, request_id_of
+from mlnb.service.whole import Whole, written
 
 _SWEEP_S = 1.0
 _HEADER_FIELDS = 100
@@ -59,10 +61,17 @@ class Served(Protocol):
     def configuration(self) -> Configuration:
         """What was set."""
 
+    @property
+    def direct(self) -> bool:
+        """Whether `respond` may be asked instead of ASGI."""
+
+    async def respond(self, scope: Message, receive: Receive) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        """Return status, headers and body of the answer to a request that has arrived whole."""
+
 
 def server_options(application: Served) -> dict[str, object]:
     """Return keywords for `uvicorn.Config` that put the limits of an application in front of it."""
-    guard = _Guard(application.admission, application.configuration)
+    guard = _Guard(application)
     options: dict[str, object] = {
         "http": partial(GuardedProtocol, guard),
         "timeout_keep_alive": application.configuration.idle_s,
@@ -79,9 +88,10 @@ def server_options(application: Served) -> dict[str, object]:
 class _Guard:
     """What the connections of one process share: the limits, the sweep, and the refusals that wait to be sent."""
 
-    def __init__(self, admission: Admission, configuration: Configuration) -> None:
-        self.admission = admission
-        self.limits = configuration
+    def __init__(self, application: Served) -> None:
+        self.application = application
+        self.admission = application.admission
+        self.limits = application.configuration
         self.ids = Ids()
         self.bodies = {plain: encode_refusal(overload(), plain=plain) for plain in (False, True)}
         self._connections: set[GuardedProtocol] = set()
@@ -146,13 +156,14 @@ class _Guard:
 
     def _pause(self) -> float:
         limits = self.limits
-        return min(_SWEEP_S, limits.header_s / 4, limits.body_s / 4, limits.send_s / 4)
+        return min(_SWEEP_S, limits.header_s / 4, limits.body_s / 4, limits.send_s / 4, limits.idle_s / 4)
 
 
 class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn's types are not followed
     """A connection of uvicorn's that keeps to the limits."""
 
     loop: asyncio.AbstractEventLoop
+    cycle: Any  # uvicorn's `RequestResponseCycle`, or `Whole`
 
     def __init__(self, guard: _Guard, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -164,6 +175,8 @@ class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn's typ
         self._unsent_since = 0.0
         self.only_looks = False
         self._refused = False  # the present request was refused from its head; its body is dropped
+        self._parts: list[bytes] | None = None  # of its body, until it is known whether all of it has come
+        self._idle_since = 0.0  # when the last answer was sent in one write; 0 where uvicorn's timer runs
         self._held = False  # and its refusal is not sent yet
 
     def connection_made(self, transport: asyncio.Transport) -> None:
@@ -187,9 +200,12 @@ class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn's typ
         """Parse what has come."""
         if not self._since:
             self._since = perf_counter()
+        self._idle_since = 0.0
         if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
+        if self._parts is not None:
+            self._begin()
         if self._in_head and self._head_bytes > self._guard.limits.max_header_bytes and not self.transport.is_closing():
             self._end(_LARGE)
 
@@ -215,14 +231,16 @@ class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn's typ
             self._guard.send_refusal(self)
         else:
             self._refused = False
-            super().on_headers_complete()
-            if self.expect_100_continue:
-                self.cycle.on_response = self._expected_answered
+            self._parts = []
+            if not self._may_be_whole():
+                self._begin()
         self._in_head = False
 
     def on_body(self, body: bytes) -> None:
         """Keep a part of the body."""
-        if not self._refused:
+        if self._parts is not None:
+            self._parts.append(body)
+        elif not self._refused:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -230,6 +248,9 @@ class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn's typ
         self._since = 0.0
         self._in_head = True
         if self._refused:
+            return
+        if self._parts is not None:
+            self._answer_whole(b"".join(self._parts))
             return
         if not self.cycle.response_complete:
             self.scope[ARRIVED] = perf_counter()
@@ -240,6 +261,65 @@ class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn's typ
         """Send what is left of an answer, and go on with the next request."""
         self.transport.flush()
         super().on_response_complete()
+
+    def _may_be_whole(self) -> bool:
+        """Say whether the present request may be answered in one write, if all of it comes in the present read."""
+        return (
+            (self.cycle is None or self.cycle.response_complete)
+            and not self.pipeline
+            and self.parser.get_method() == b"POST"
+            and self.parser.get_http_version() == "1.1"
+            and not self.expect_100_continue
+            and not self.parser.should_upgrade()
+            and self.url.startswith(b"/")
+            and self.url.isascii()
+            and b"%" not in self.url
+            and b"?" not in self.url
+            and self._guard.application.direct
+        )
+
+    def _begin(self) -> None:
+        """Answer the present request by way of ASGI."""
+        parts, self._parts = self._parts or (), None
+        super().on_headers_complete()
+        if self.expect_100_continue:
+            self.cycle.on_response = self._expected_answered
+        for part in parts:
+            super().on_body(part)
+
+    def _answer_whole(self, body: bytes) -> None:
+        """Answer the present request in one write."""
+        self._parts = None
+        scope = self.scope
+        scope["method"] = "POST"
+        scope["path"] = self.root_path + self.url.decode("ascii")
+        scope[ARRIVED] = perf_counter()
+        self._admission.enter()
+        self.cycle = cycle = Whole(scope, body, keep_alive=self.parser.should_keep_alive())
+        task = self.loop.create_task(self._respond(cycle))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    async def _respond(self, cycle: Whole) -> None:
+        try:
+            status, headers, body = await self._guard.application.respond(cycle.scope, cycle.receive)
+            if self.flow.write_paused and not cycle.disconnected:
+                await self.flow.drain()
+        except asyncio.CancelledError:  # the worker ends
+            self.transport.close()
+            raise
+        if cycle.disconnected or self.transport.is_closing():
+            return
+        cycle.response_started = cycle.response_complete = True
+        close = not cycle.keep_alive
+        self.transport.write_whole(written(status, self.server_state.default_headers, headers, body, close=close))
+        if close:
+            self.transport.close()
+        if self.pipeline:
+            self.on_response_complete()
+        else:
+            self.server_state.total_requests += 1
+            self._idle_since = perf_counter()
 
     def hold(self) -> None:
         """Read nothing until the refusal is sent."""
@@ -266,6 +346,8 @@ class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn's typ
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP, in our own form."""
+        if self._parts is not None:
+            self._begin()
         self._end(_BROKEN)
 
     def look(self, now: float) -> None:
@@ -277,7 +359,9 @@ class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn's typ
                 self.transport.abort()
             return
         self._unsent_since = 0.0
-        if self._since and not self._held:
+        if self._idle_since and now - self._idle_since > limits.idle_s:
+            self.transport.close()
+        elif self._since and not self._held:
             allowed = limits.header_s if self._in_head else limits.body_s + limits.header_s
             if now - self._since > allowed:
                 self._end(_LATE)

@@ -35,6 +35,10 @@ class OneWrite:
         else:
             self._transport.write(data)
 
+    def write_whole(self, data: bytes) -> None:
+        """Send a whole answer at once."""
+        self._transport.write(data)
+
     def flush(self) -> None:
         """Send a head that nothing followed: the answer has no body."""
         if self._head:

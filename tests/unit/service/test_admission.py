@@ -28,6 +28,7 @@ ROW = {"age": 1.5, "wind": None, "origin": "JFK"}
 SMALL = json.dumps({"rows": [ROW]}).encode()
 LARGE = json.dumps({"rows": [ROW] * 4000}).encode()  # scored in a thread
 LIMITS = {"queue": 3, "header_s": 1.5, "body_s": 1.0, "send_s": 1.0, "max_connections": 70, "max_header_bytes": 8192}
+LIMITS |= {"idle_s": 1}
 
 
 class Door:
@@ -169,6 +170,43 @@ def test_a_head_that_is_too_large_or_contradicts_itself_ends_the_connection(
     assert b"Traceback" not in answer
     metrics = door.say(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert b'mlnb_connections_ended_total{status="%d"} ' % refused in metrics
+
+
+def answered(said: bytes) -> tuple[bytes, set[bytes], object]:
+    """Return the status line, the names of the headers, and the predictions of a whole answer."""
+    head, _, body = said.partition(b"\r\n\r\n")
+    first, *lines = head.split(b"\r\n")
+    return first, {line.partition(b":")[0] for line in lines} - {b"connection"}, json.loads(body)["predictions"]
+
+
+def test_a_request_is_answered_alike_in_whatever_way_it_comes(door: Door) -> None:
+    """In one read it is answered in one write; what comes otherwise goes the way of ASGI."""
+    once = answered(door.say(post(SMALL)))
+    head, _, body = post(SMALL).partition(b"\r\n\r\n")
+    chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(SMALL), SMALL)
+    chunked = head.replace(b"Content-Length: %d" % len(SMALL), b"Transfer-Encoding: chunked") + b"\r\n\r\n" + chunks
+    with door.connect() as waiting:
+        waiting.sendall(head + b"\r\nExpect: 100-continue\r\n\r\n")
+        assert waiting.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        waiting.sendall(body)
+        waited = heard(waiting)
+
+    assert b"\r\nconnection: close\r\n" in door.say(post(SMALL))
+    assert once[0] == b"HTTP/1.1 200 OK"
+    assert once == answered(door.say(head + b"\r\n\r\n", body)) == answered(door.say(chunked)) == answered(waited)
+    assert (
+        once
+        == answered(door.say(post(SMALL, path="/predict?a=b")))
+        == answered(door.say(post(SMALL, path="/%70redict")))
+    )
+    assert once == answered(door.say(post(SMALL).replace(b"HTTP/1.1", b"HTTP/1.0")))
+
+
+def test_a_connection_that_nobody_uses_any_more_is_closed(door: Door) -> None:
+    with door.connect() as written, door.connect() as asgi:
+        written.sendall(post(SMALL).replace(b"close", b"keep-alive"))
+        asgi.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert status(heard(written)) == status(heard(asgi)) == 200
 
 
 def test_requests_sent_ahead_are_answered_in_order(door: Door) -> None:
