@@ -22,6 +22,7 @@ from mlnb.judging.case import Bench
 from mlnb.judging.judgement import ACTION, Judgement, gates_of, judge_version, last_judgement
 from mlnb.model.evaluation_codec import FILE as EVALUATIONS
 from mlnb.model.evaluation_codec import write_all
+from mlnb.model.gate_words import TRIAL
 from mlnb.model.parity import Parity
 from mlnb.registry.audit import Audit
 from mlnb.registry.callers import callers_of
@@ -34,7 +35,7 @@ from mlnb.run.record import RunRecord
 from mlnb.run.values import artifact_of, evaluations, every_number, numbers
 from mlnb.service.bento import Bento, build_bento
 from mlnb.service.builder import Builder
-from mlnb.service.integration import EVIDENCE, rehearse
+from mlnb.service.integration import rehearse
 from mlnb.service.needs import asked_for
 from mlnb.service.package_tests import run_package_tests
 from mlnb.service.target import Deployment, Target
@@ -337,7 +338,7 @@ def _evidence(
 ) -> tuple[dict[str, float], bool]:
     """Return everything that is known of a version; try its Bento where that was not done on this machine before."""
     known = last_judgement(version, yard.audit).evidence
-    measured = {name: known[name] for name in known if name.startswith(EVIDENCE)}
+    measured = {name: known[name] for name in known if TRIAL.fullmatch(name)}
     fresh = not measured
     if fresh:
         with _step(yard, version.model, "trial") as say:
@@ -347,14 +348,20 @@ def _evidence(
             measured = {**tested.numbers(), **tried.numbers}
             say(tested.sentence() + tried.sentence())
     parity = Parity.from_json(version.parity).evidence()
-    return {**version.metrics, **numbers(record, yard.state.files), **parity, **measured}, fresh
+    by_run = {**version.metrics, **numbers(record, yard.state.files)}
+    return {**_untried(by_run), **parity, **measured}, fresh
 
 
 def _gated(deploy: Deploy, alias: str, record: RunRecord, yard: Yard) -> dict[str, float]:
     """Return those ends of intervals and numbers of slices that a gate names: evidence is what was looked at."""
-    known = every_number(record, yard.state.files)
+    known = _untried(every_number(record, yard.state.files))
     texts = (*deploy.gates, *gates_of(alias, deploy.name, yard.settings))
     return {name: known[name] for name in (parse_gate(text).metric for text in texts) if name in known}
+
+
+def _untried(found: Mapping[str, float]) -> dict[str, float]:
+    """Leave out what a notebook calls as if the trial of the Bento had measured it."""
+    return {name: value for name, value in found.items() if not TRIAL.fullmatch(name)}
 
 
 def _judge(deploy: Deploy, version: Version, alias: str, evidence: Mapping[str, float], yard: Yard) -> Judgement:

@@ -16,7 +16,7 @@ from mlnb.errors import OvertakenError, SettingsError
 from mlnb.judging.case import Bench, Case, Measure
 from mlnb.judging.measures import measure_of
 from mlnb.judging.sources import measured_by_run
-from mlnb.model.gate_words import family
+from mlnb.model.gate_words import TRIAL, family, is_ours
 from mlnb.registry.audit import Audit
 from mlnb.registry.canonical import canonical
 from mlnb.registry.gates import Finding, Verdict, judge, parse_gate
@@ -27,7 +27,6 @@ GROUP = "mlnb.gates"
 ACTION = "judge"
 EVERY = "*"
 _TRIES = 5
-_RECORDED = ("load", "parity", "tests")
 T = TypeVar("T")
 
 
@@ -161,9 +160,8 @@ def judge_version(
     found = {gate.metric: _found(gate.metric, case, sources) for gate in gates if str(gate) not in kept}
     known: dict[str, float | Finding] = {**evidence, **{name: one for name, one in found.items() if one is not None}}
     verdicts = tuple(kept.get(str(gate)) or judge([gate], known)[0] for gate in gates)
-    fresh = {verdict.gate: verdict for verdict in verdicts if parse_gate(verdict.gate).metric not in evidence}
-    values = {parse_gate(gate).metric: verdict.measured for gate, verdict in fresh.items()}
-    looked_at = {name: value for name, value in values.items() if not math.isnan(value)}
+    values = {parse_gate(verdict.gate).metric: verdict.measured for verdict in verdicts}
+    looked_at = {name: value for name, value in values.items() if not math.isnan(value) and evidence.get(name) != value}
     return Judgement(alias, {**evidence, **looked_at}, verdicts, tuple(mark), held, tuple(looked_at))
 
 
@@ -171,7 +169,8 @@ def reconsider(version: Version, alias: str, by: str, bench: Bench) -> Judgement
     """Judge a version that was deployed before, for an alias that it may not have been deployed to."""
     last = last_judgement(version, bench.audit)
     recorded = {name: value for name, value in last.evidence.items() if name not in last.fresh}
-    return judge_version(version, alias, last.mark, recorded or dict(version.metrics), by, bench)
+    untried = {name: value for name, value in version.metrics.items() if not TRIAL.fullmatch(name)}
+    return judge_version(version, alias, last.mark, recorded or untried, by, bench)
 
 
 def undisturbed(judge: Callable[[], Judgement], act: Callable[[Judgement], T]) -> T:
@@ -191,13 +190,15 @@ def undisturbed(judge: Callable[[], Judgement], act: Callable[[Judgement], T]) -
 
 
 def _found(name: str, case: Case, sources: Mapping[str, Finding]) -> Finding | None:
-    kind = family(name)
-    if name in case.evidence and kind not in _RECORDED:
+    """Return what was measured: a notebook cannot give the numbers that mlnb or a plug-in measures to control it."""
+    plugin = _plugin(name)
+    ours = plugin is not None or is_ours(name, {*case.evidence, *sources})
+    if not ours and name in case.evidence:
         value, source = case.evidence[name], sources.get(name)
         return Finding(value, source.on if source is not None and source.value == value else "")
-    if name in sources:
+    if not ours and name in sources:
         return sources[name]
-    measure = measure_of(name) or _plugin(name)
+    measure = measure_of(name) or plugin
     if measure is None:
         return None
     found: object = measure(name, case)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from mlnb.errors import MlnbError, UsageError
 from mlnb.judging.case import Case, Measure
 from mlnb.model.gains import Gain, Gains
-from mlnb.model.gate_words import GAIN, family
+from mlnb.model.gate_words import GAIN, TRIAL, family
 from mlnb.model.parity import Parity
 from mlnb.registry.callers import callers_of
 from mlnb.registry.card_words import facts_of
@@ -121,7 +121,7 @@ def parity(name: str, case: Case) -> Finding:
 
 def tests(name: str, case: Case) -> Finding:
     """Count the cases of the notebook's tests, in the run and with the package in the model's place."""
-    if name in case.evidence:
+    if TRIAL.fullmatch(name) and name in case.evidence:
         return Finding(case.evidence[name], "the notebook's tests, with the package in the model's place")
     states = [state for step in case.version.lineage.steps for _, state in step.cases]
     failed = sum(state != "passed" for state in states)
@@ -139,8 +139,8 @@ def tests(name: str, case: Case) -> Finding:
 
 def load(name: str, case: Case) -> Finding:
     """Tell what the load test of the version's Bento has measured."""
-    if name not in case.evidence:
-        told = hint(name, [one for one in case.evidence if family(one) == "load"])
+    if not TRIAL.fullmatch(name) or name not in case.evidence:
+        told = hint(name, [one for one in case.evidence if TRIAL.fullmatch(one)])
         return Finding(missing=f"its Bento was not tried on this ledger: deploy it. {told}"[:-1])
     rate = case.evidence.get("load_rps", math.nan)
     requests = case.bench.settings.latency_requests

@@ -20,16 +20,16 @@ and those of the version, or of what people did::
     approvals                                      people who approved it and neither registered nor promote it
 
 Words stand for the usual limits of these (`WORDS`). Any other name is a number that the run has measured, or one of a
-plug-in's.
+plug-in's. A number of these names that a notebook gives counts for nothing (`is_ours`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
-from mlnb.model.metric_names import PATTERN, SLICE
+from mlnb.model.metric_names import PATTERN, SLICE, is_metric
 
 GAIN = re.compile(
     r"(?P<metric>[A-Za-z_][A-Za-z0-9_-]*?)(?P<slices>_worst_slice)?_gain(?P<end>_low|_high)?(?P<part>\[[^\[\]]*\])?"
@@ -49,6 +49,18 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
 }
 """The families of numbers that mlnb measures itself, with how their names begin."""
 
+TRIAL = re.compile(
+    r"latency_(?:p[0-9]+|max|mean)_ms|skew_(?:max_abs|flips)|load_rps|throughput_rps|start_s"
+    r"|package_tests_(?:passed|beyond)"
+)
+"""A number that the trial of a version's Bento gives."""
+
+_EXACT = re.compile(
+    r"incompatible_changes|parity_(?:passed|max_abs|flips)|tests_(?:passed|failed)|drift_(?:max|columns)"
+    r"|size_mb|model_mb|signature_valid|approvals"
+    r"|(?:(?:fairness|selection_rate|(?:true|false)_positive_rate|accuracy|bias|mean_absolute_error|mean_prediction)_gap"
+    r"|demographic_parity_difference|equalized_odds_difference)(?:\[column=[^\[\]]+\])?"
+)
 _GROUPS = re.compile(r"[a-z_]+(?:_gap|_parity_difference|_odds_difference)(?:\[column=[^\[\]]+\])?")
 
 
@@ -163,3 +175,22 @@ def family(name: str) -> str:
     if GAIN.fullmatch(name):
         return "champion"
     return "fairness" if _GROUPS.fullmatch(name) else ""
+
+
+def is_ours(name: str, known: Container[str] = ()) -> bool:
+    """Say whether mlnb alone measures the number of that name, whatever a notebook calls so.
+
+    Parameters
+    ----------
+    known : container of str
+        Names of what the run has measured: a gain in one of them is ours, too.
+
+    Examples
+    --------
+    >>> is_ours("approvals"), is_ours("auc_gain_low"), is_ours("latency_mae"), is_ours("information_gain")
+    (True, True, False, False)
+    """
+    if _EXACT.fullmatch(name) or TRIAL.fullmatch(name):
+        return True
+    gain = GAIN.fullmatch(name)
+    return gain is not None and (is_metric(gain["metric"]) or gain["metric"] in known)

@@ -19,9 +19,6 @@ from mlnb.service.skew import Skew, read_sample, replay
 from mlnb.service.target import Target
 from mlnb.settings import Settings
 
-#: How the evidence of a rehearsal begins.
-EVIDENCE = ("latency_", "skew_", "load_", "throughput_", "start_", "package_tests_")
-
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:

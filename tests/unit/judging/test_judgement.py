@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -99,9 +100,11 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     yield SimpleNamespace(project=project, held=held, truth=truth)
 
 
-def weigh(shop: SimpleNamespace, ref: str, *gates: str, alias: str = "trial", by: str = "anna") -> dict[str, Verdict]:
+def weigh(
+    shop: SimpleNamespace, ref: str, *gates: str, alias: str = "trial", by: str = "anna", **given: float
+) -> dict[str, Verdict]:
     version = shop.project.models.get(ref)
-    evidence = {"auc": version.metrics["auc"], "latency_p99_ms": 3.5, "load_rps": 250.0}
+    evidence = {"auc": version.metrics["auc"], "latency_p99_ms": 3.5, "load_rps": 250.0, **given}
     found = judge_version(version, alias, gates, evidence, by, shop.project.bench)
     return dict(zip(gates, found.verdicts, strict=True))
 
@@ -215,6 +218,37 @@ def test_drift_compares_what_the_champion_was_asked_with_what_the_candidate_was_
     assert ("The column that differs most is wind" in most.sentence) is not passed
 
 
+def test_a_notebook_cannot_give_the_numbers_that_control_it(champion: SimpleNamespace) -> None:
+    gates = {
+        "approvals": "approvals >= 1",
+        "tests_failed": "tests_failed >= 1",
+        "fairness_gap": "fairness_gap <= 0.1",
+        "drift_max": "drift_max <= 0.1",
+        "size_mb": "size_mb <= 0.01",
+        "parity_max_abs": "parity_max_abs >= 1",
+        "incompatible_changes": "incompatible_changes >= 1",
+        "auc_gain_low": "auc_gain_low >= 0.5",
+        "auc_worst_slice_gain_high": "auc_worst_slice_gain_high >= 0.5",
+    }
+    forged = {name: float(gate.split()[2]) for name, gate in gates.items()}
+    verdicts = weigh(champion, "late/2", *gates.values(), **forged)
+    assert [gate for gate, verdict in verdicts.items() if verdict.passed] == []
+
+
+def test_a_number_of_the_run_that_only_sounds_like_one_of_ours_counts(champion: SimpleNamespace) -> None:
+    own = {"information_gain": 0.4, "latency_mae": 2.0, "price_gap": 0.1, "drift_hours": 3.0}
+    verdicts = weigh(champion, "late/2", *(f"{name} >= {value}" for name, value in own.items()), **own)
+    assert [verdict.measured for verdict in verdicts.values()] == list(own.values())
+
+
+def test_a_version_whose_bento_was_never_tried_brings_no_latency_of_its_own(champion: SimpleNamespace) -> None:
+    known = champion.project.models.get("late/3")
+    named = replace(known, metrics={**known.metrics, "latency_p99_ms": 0.1, "package_tests_passed": 9.0})
+    found = reconsider(named, "trial", "anna", champion.project.bench)
+    assert "latency_p99_ms" not in found.evidence
+    assert "package_tests_passed" not in found.evidence
+
+
 def test_a_number_that_nobody_measures_is_a_mistake_and_moves_nothing(champion: SimpleNamespace) -> None:
     with pytest.raises(UsageError, match="needs 'acu', which nothing measured"):
         weigh(champion, "late/2", "acu >= 0.5")
@@ -305,8 +339,8 @@ from mlnb.judging.judgement import judge_version
 from mlnb.project import Project
 
 project = Project(Path(sys.argv[1]), actor="anna")
-version = project.models.get("late/2")
-found = judge_version(version, "trial", ("carbon <= 5", "carbon.training_kg <= 0.1"), {}, "anna", project.bench)
+version, RUN = project.models.get("late/2"), {"carbon": 0.0}
+found = judge_version(version, "trial", ("carbon <= 5", "carbon.training_kg <= 0.1"), RUN, "anna", project.bench)
 print(json.dumps([[one.passed, one.sentence] for one in found.verdicts]))
 """
 
