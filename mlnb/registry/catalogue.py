@@ -17,7 +17,7 @@ from mlnb.registry.reference import Reference, parse_reference
 from mlnb.registry.remarks import approvals_of, key_of, tags_of, with_tags
 from mlnb.registry.rows import check_known, promotion_of, resolve, version_of, version_with
 from mlnb.registry.search import Query, search
-from mlnb.registry.signed import check_version
+from mlnb.registry.signed import check_recorded, check_version
 from mlnb.registry.version import Approval, Promotion, Version
 from mlnb.store.files import FileStore
 from mlnb.store.ledger import Ledger
@@ -162,7 +162,8 @@ class Catalogue:
         Raises
         ------
         UntrustedError
-            If the version's signature is wrong; a stranger's version may be read, as long as it executes no code.
+            If the version's signature is wrong, or it is not what the audit log tells of; a stranger's version may be
+            read, as long as it executes no code.
         CorruptError
             If stored bytes are not what was registered.
         StorageError
@@ -170,7 +171,8 @@ class Catalogue:
         """
         with self._ledger.read() as connection:
             row = resolve(connection, parse_reference(version.ref))
-        check_version(row, stranger=True)
+            check_version(row, stranger=True)
+            check_recorded(connection, row)
         unpack(version_of(row).files, self._store, folder)
 
     def verify(self, version: Version) -> None:
@@ -183,9 +185,7 @@ class Catalogue:
         CorruptError
             If stored bytes are not what was registered.
         """
-        with self._ledger.read() as connection:
-            row = resolve(connection, parse_reference(version.ref))
-        self._check_sound(row)
+        self._sound(parse_reference(version.ref))
 
     def approvals(self, ref: str, alias: str) -> tuple[Approval, ...]:
         """Return who has approved of a version for an alias, the oldest first.
@@ -203,12 +203,11 @@ class Catalogue:
         """Return the row of a version after its signature and its bytes were checked; no lock is held meanwhile."""
         with self._ledger.read() as connection:
             row = resolve(connection, reference)
-        self._check_sound(row)
-        return dict(row)
-
-    def _check_sound(self, row: Row) -> None:
+            if not row["seal"]:
+                check_recorded(connection, row)
         check_version(row, stranger=False)
         self._check_bytes(row)
+        return dict(row)
 
     def _check_bytes(self, row: Row) -> None:
         for digest in version_of(row).files.values():

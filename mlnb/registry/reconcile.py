@@ -54,6 +54,8 @@ class Acts:
         Moves of aliases from the time before signatures.
     unsigned_after_signed : int
         The first move that is not signed although one before it is; 0 for none.
+    renamed : tuple of int and str
+        The first row that speaks of a version as something else than what was registered, and the version; 0 for none.
     unreadable : int
         The first row that does not say what a row of its action says; 0 for none.
     """
@@ -67,6 +69,7 @@ class Acts:
         self.signed: dict[int, str] = {}
         self.unsigned = 0
         self.unsigned_after_signed = 0
+        self.renamed = (0, "")
         self.unreadable = 0
 
     def take(self, row: RowMapping) -> None:
@@ -81,6 +84,9 @@ class Acts:
         if action in ("register", "vouch"):
             detail = json.loads(row["detail"])
             seal, key = str(detail.get("seal", "")), str(detail.get("key", ""))
+            before = self.versions.get(subject)
+            if before is not None and before.record != detail["record"] and not self.renamed[0]:
+                self.renamed = (number, subject)
             self.versions[subject] = Said(number, detail["record"], seal, key)
         elif action in ("promote", "rollback"):
             self._take_move(number, row["digest"], json.loads(row["detail"]))
@@ -110,6 +116,9 @@ def reconcile(connection: Connection, acts: Acts) -> Iterator[Fault]:
     """Yield the first contradiction of each kind between the log and the other tables."""
     if acts.unreadable:
         yield acts.unreadable, f"Row {acts.unreadable} of the audit log does not say what a row of its action says."
+    if acts.renamed[0]:
+        act, ref = acts.renamed
+        yield act, f"Row {act} of the audit log vouches for {ref}, which is not what was registered under that name."
     checks = (
         _compare("Version", acts.versions, _records(connection, VERSION, "{model}/{number}")),
         _compare("Promotion", acts.promotions, _records(connection, PROMOTION, "{id}")),

@@ -39,7 +39,7 @@ from mlnb.registry.rows import (
     version_of,
     version_with,
 )
-from mlnb.registry.signed import record_of, seal_of
+from mlnb.registry.signed import check_recorded, record_of, seal_of
 from mlnb.registry.version import Approval, Draft, Promotion, Version
 from mlnb.store.files import FileStore
 from mlnb.store.ledger import Ledger
@@ -123,6 +123,8 @@ class Registry(Catalogue):
             If no reason is given.
         CorruptError
             If stored bytes are not what was registered.
+        UntrustedError
+            If the version's row is not the one that the audit log tells of: nobody can vouch for that.
         """
         _check_actor(by)
         if not reason.strip():
@@ -131,11 +133,13 @@ class Registry(Catalogue):
             )
         reference = parse_reference(ref)
         with self._ledger.read() as connection:
-            self._check_bytes(resolve(connection, reference))
+            found = resolve(connection, reference)
+        self._check_bytes(found)
         with self._ledger.write() as connection:
             at = self._clock()
             lock_model(connection, reference.model)
             row = dict(resolve(connection, reference))
+            check_recorded(connection, row)
             row["seal"], row["key"] = seal_of(row)
             mine = (VERSION.c.model == row["model"]) & (VERSION.c.number == row["number"])
             connection.execute(update(VERSION).where(mine), {"seal": row["seal"], "key": row["key"]})

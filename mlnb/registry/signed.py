@@ -7,10 +7,11 @@ head's, format 1, is over the digest of the canonical JSON of ``{"rows", "digest
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import insert
+from sqlalchemy import String, bindparam, insert, select
 from sqlalchemy.engine import Connection, RowMapping
 
 from mlnb.errors import UntrustedError
@@ -18,12 +19,22 @@ from mlnb.registry.canonical import digest_of, digest_of_row, time_text
 from mlnb.store import signing
 from mlnb.store.prepared import Prepared
 from mlnb.store.signing import Finding, Ring
-from mlnb.store.tables import AUDIT_SIGNATURE
+from mlnb.store.tables import AUDIT, AUDIT_SIGNATURE
 
 _VERSION = b"mlnb version 1\n"
 _HEAD = b"mlnb audit head 1\n"
 _ADD = Prepared(insert(AUDIT_SIGNATURE))
 _NOT_RECORDED = ("seal", "key")
+_ACTS = ("register", "vouch")
+_SAID = (
+    select(AUDIT.c.detail)
+    .where(AUDIT.c.subject == bindparam("ref", type_=String), AUDIT.c.action.in_(_ACTS))
+    .order_by(AUDIT.c.id.desc())
+    .limit(1)
+)
+
+_ALTERED = "its row in the ledger was altered after it was registered."
+_DO_NOT_USE = "Do not use it: run mlnb audit verify, and deploy the model again or restore a backup."
 
 Row = Mapping[str, object] | RowMapping
 
@@ -71,8 +82,7 @@ def check_version(row: Row, *, stranger: bool) -> None:
         return
     ref, key = f"{row['model']}/{row['number']}", str(row["key"])
     if finding == "wrong":
-        problem = f"The signature of {ref} is wrong: its row in the ledger was altered after it was registered."
-        remedy = "Do not use it: run mlnb audit verify, and deploy the model again or restore a backup."
+        problem, remedy = f"The signature of {ref} is wrong: {_ALTERED}", _DO_NOT_USE
     elif key:
         problem = f"{ref} is signed by the key {key}, which you do not trust."
         remedy = f"If you trust its owner: mlnb doctor --trust FILE.pub, or vouch for it: mlnb models vouch {ref}."
@@ -80,6 +90,31 @@ def check_version(row: Row, *, stranger: bool) -> None:
         problem = f"{ref} is not signed: an mlnb before 0.2 registered it."
         remedy = f"If you know where it comes from, sign it: mlnb models vouch {ref} --reason TEXT."
     raise UntrustedError(problem, remedy, digest=record_of(row), key=key)
+
+
+def check_recorded(connection: Connection, row: Row) -> None:
+    """Refuse a version whose row is not the one that the audit log tells of, or has lost the signature told there.
+
+    The row of a version that was never signed cannot be told from one whose signature was taken away; the log can.
+
+    Raises
+    ------
+    UntrustedError
+        If it is refused.
+    """
+    ref = f"{row['model']}/{row['number']}"
+    said = _said(connection.scalar(_SAID, {"ref": ref}))
+    record = record_of(row)
+    if said.get("record", record) == record and (row["seal"] or not said.get("seal")):
+        return
+    raise UntrustedError(f"{ref} is not what the audit log tells of: {_ALTERED}", _DO_NOT_USE, digest=record)
+
+
+def _said(detail: str | None) -> dict[str, object]:
+    try:
+        return dict(json.loads(detail or "{}"))
+    except (ValueError, TypeError):  # somebody wrote it past mlnb
+        return {"record": ""}
 
 
 def sign_head(connection: Connection, at: datetime, rows: int, digest: str) -> None:

@@ -2,13 +2,14 @@
 
 What is looked at: the chain of the audit log and its head; the signatures of the head; the rows of versions,
 promotions, aliases, tags, approvals and effects against what the log says was done; the signatures of versions; the
-bytes of their files. One pass over each table: the time grows with the rows, the memory with versions and promotions.
+bytes of their files, and of those sources in their lineage that are still here. One pass over each table: the time
+grows with the rows, the memory with versions and promotions.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -20,6 +21,7 @@ from mlnb.registry.reconcile import Acts, Fault, reconcile
 from mlnb.registry.rows import version_of
 from mlnb.registry.signed import examine_head, examine_version
 from mlnb.store.files import FileStore
+from mlnb.store.ledger import Ledger
 from mlnb.store.signing import Ring
 from mlnb.store.tables import AUDIT, AUDIT_HEAD, AUDIT_SIGNATURE, NO_DIGEST, VERSION
 
@@ -56,25 +58,52 @@ class AuditReport:
     notes: tuple[str, ...] = ()
 
 
-def verify_ledger(connection: Connection, ring: Ring, store: FileStore | None) -> AuditReport:
-    """Look at everything in one reading transaction; at the bytes of artifacts where a store is given."""
+def verify_ledger(ledger: Ledger, ring: Ring, store: FileStore | None) -> AuditReport:
+    """Look at all rows in one reading transaction; after it at the bytes of artifacts, where a store is given."""
+    with ledger.read() as connection:
+        report, versions = _read(connection, ring, store)
+    if store is None or not report.ok:
+        return report
+    looked_at: set[str] = set()
+    faults = [fault for row in versions for fault in _faults_of_files(row, store, looked_at)]
+    if not faults:
+        return report
+    sentences = tuple(sentence for _, sentence in faults)
+    return AuditReport(False, report.rows, *faults[0], faults=sentences)
+
+
+def _read(connection: Connection, ring: Ring, store: FileStore | None) -> tuple[AuditReport, list[_Kept]]:
+    """Return what the rows say, and which files there must be."""
     chain, acts = _Chain(), Acts()
+    versions: list[_Kept] = []
     for fields in connection.execute(select(AUDIT).order_by(AUDIT.c.id)).mappings().yield_per(1000):
         if chain.take(fields):
             acts.take(fields)
     head = connection.execute(select(AUDIT_HEAD)).mappings().all()
     broken = chain.fault or chain.fault_of_head(head)
     if broken:
-        return AuditReport(False, chain.rows, *broken, faults=(broken[1],))
+        return AuditReport(False, chain.rows, *broken, faults=(broken[1],)), versions
     signatures = _Signatures(connection, acts, ring)
     faults = [*signatures.faults, *reconcile(connection, acts)]
     if not faults:
-        faults = list(_faults_of_versions(connection, acts, ring, store))
+        faults = list(_faults_of_versions(connection, acts, ring, versions))
     if faults:
-        return AuditReport(False, chain.rows, *faults[0], faults=tuple(sentence for _, sentence in faults))
+        sentences = tuple(sentence for _, sentence in faults)
+        return AuditReport(False, chain.rows, *faults[0], faults=sentences), versions
     count = "1 row" if chain.rows == 1 else f"{chain.rows} rows"
     sentence = f"The audit log is intact: {count}, head {chain.digest}."
-    return AuditReport(True, chain.rows, 0, sentence, notes=_notes(chain.rows, acts, signatures, ring, store))
+    notes = _notes(chain.rows, acts, signatures, ring, store)
+    return AuditReport(True, chain.rows, 0, sentence, notes=notes), versions
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A version's files by name and the sources it was made of, by digest; and the audit row that tells of it."""
+
+    act: int
+    ref: str
+    files: Mapping[str, str]
+    sources: tuple[str, ...]
 
 
 class _Chain:
@@ -152,8 +181,8 @@ class _Signatures:
         return None
 
 
-def _faults_of_versions(connection: Connection, acts: Acts, ring: Ring, store: FileStore | None) -> Iterator[Fault]:
-    looked_at: set[str] = set()
+def _faults_of_versions(connection: Connection, acts: Acts, ring: Ring, versions: list[_Kept]) -> Iterator[Fault]:
+    """Look at the signature of each version, and write down the files that it needs."""
     for row in connection.execute(select(VERSION)).mappings().yield_per(1000):
         ref = f"{row['model']}/{row['number']}"
         act = acts.versions[ref].act
@@ -166,23 +195,25 @@ def _faults_of_versions(connection: Connection, acts: Acts, ring: Ring, store: F
                 f"{ref} is signed by the key {row['key']}, which you do not trust: nobody can say that it was not "
                 "forged. If you trust the key's owner: mlnb doctor --trust FILE.pub.",
             )
-        if store is not None:
-            yield from ((act, sentence) for sentence in _faults_of_files(row, ref, store, looked_at))
+        try:
+            version = version_of(row)
+        except CorruptError as error:
+            yield act, error.problem
+        else:
+            versions.append(_Kept(act, ref, version.files, version.lineage.digests()))
 
 
-def _faults_of_files(row: RowMapping, ref: str, store: FileStore, looked_at: set[str]) -> Iterator[str]:
-    try:
-        files = version_of(row).files
-    except CorruptError as error:
-        yield error.problem
-        return
-    for name, digest in sorted(files.items()):
+def _faults_of_files(kept: _Kept, store: FileStore, looked_at: set[str]) -> Iterator[Fault]:
+    """Read what the version is made of, and what is still here of what it comes from."""
+    files = [(digest, f"The file {name} of") for name, digest in sorted(kept.files.items())]
+    sources = [(digest, "A source of") for digest in kept.sources if store.stored(digest)]
+    for digest, what in [*files, *sources]:
         if digest in looked_at:
             continue
         try:
             store.verify(digest)
         except (CorruptError, StorageError) as error:
-            yield f"The file {name} of {ref} is not what was registered: {error.problem}"
+            yield kept.act, f"{what} {kept.ref} is not what was registered: {error.problem}"
         else:
             looked_at.add(digest)
 
@@ -203,4 +234,6 @@ def _notes(rows: int, acts: Acts, signatures: _Signatures, ring: Ring, store: Fi
         notes.append(f"Not signed, because an mlnb before 0.2 registered them: {named}.")
     if store is None:
         notes.append("The bytes of the artifacts were not looked at.")
+    elif store.depot is not None:
+        notes.append(f"Of the artifacts the copies here were read; from {store.depot.name} only what is not here.")
     return tuple(notes)

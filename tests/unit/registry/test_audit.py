@@ -8,6 +8,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from mlnb.errors import CorruptError
 from mlnb.registry.audit import Audit
 from mlnb.registry.gates import judge, parse_gate
+from mlnb.registry.lineage import Lineage
 from mlnb.registry.registry import Registry
 from mlnb.registry.version import Draft
 from mlnb.store.files import FileStore
@@ -377,3 +379,18 @@ def _tamper(path: Path, choice: st.DataObject, row: int, rows: int) -> None:
             connection.execute("UPDATE audit SET id = ? WHERE id = ?", (row, other))
             connection.execute("UPDATE audit SET id = ? WHERE id = 0", (other,))
     connection.close()
+
+
+def test_a_source_of_a_version_that_was_altered_is_found_and_one_that_is_gone_is_not_missed(
+    registry: Registry, audit: Audit, draft: Callable[..., Draft], store: FileStore
+) -> None:
+    made = draft("a")
+    source, removed = store.put(b'{"cells": []}')[0], store.put(b"x = 1")[0]
+    registry.register(replace(made, lineage=Lineage(run="r1", notebook_source=source, modules=(("steps", removed),))))
+    assert audit.verify(store).ok
+    store.path(removed).unlink()
+    assert audit.verify(store).ok
+    place = store.path(source)
+    place.chmod(0o644)
+    place.write_bytes(b'{"cells": [0]}')
+    assert audit.verify(store).sentence.startswith("A source of delays/1 is not what was registered: ")

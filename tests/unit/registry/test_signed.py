@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from mlnb.errors import CorruptError, RegistryError, UntrustedError, UsageError
 from mlnb.registry.audit import Audit
 from mlnb.registry.registry import Registry
+from mlnb.registry.signed import seal_of
 from mlnb.registry.version import Draft
 from mlnb.store.files import FileStore
 from mlnb.store.ledger import Ledger
@@ -176,3 +177,49 @@ def test_an_older_ledger_is_read_whole_and_its_versions_are_signed_before_they_m
             rechain(shell)
         shell.close()
         assert audit.verify().sentence == f"Row {last} of the audit log moves an alias and is not signed."
+
+
+def test_a_version_that_was_altered_and_has_lost_its_signature_is_neither_vouched_for_nor_used(
+    two: Registry, audit: Audit, shell: Callable[[], sqlite3.Connection], tmp_path: Path
+) -> None:
+    connection = shell()
+    with connection:
+        connection.execute("UPDATE version SET exporter = 'native', seal = '', key = '' WHERE number = 2")
+        connection.execute("UPDATE version SET seal = '', key = '' WHERE number = 1")
+    connection.close()
+    for number in (1, 2):
+        ref = f"delays/{number}"
+        for act in (
+            lambda ref=ref: two.unpack(two.get(ref), tmp_path / "package"),
+            lambda ref=ref: two.verify(two.get(ref)),
+            lambda ref=ref: two.promote(ref, "staging", by="anna"),
+        ):
+            with pytest.raises(
+                UntrustedError, match=f"{ref} is not what the audit log tells of: its row in the ledger"
+            ):
+                act()
+    for ref in ("delays/1", "delays/2"):
+        with pytest.raises(UntrustedError, match=f"{ref} is not what the audit log tells of"):
+            two.vouch(ref, by="anna", reason="as the message says")
+    assert not audit.verify().ok
+
+
+def test_a_row_that_vouches_for_something_else_than_what_was_registered_is_a_fault(
+    two: Registry, audit: Audit, shell: Callable[[], sqlite3.Connection]
+) -> None:
+    connection = shell()
+    with connection:
+        connection.execute("UPDATE version SET exporter = 'native' WHERE number = 2")
+        names = COLUMNS["version"]
+        query = f"SELECT {', '.join(names)} FROM version WHERE number = 2"
+        row = dict(zip(names, connection.execute(query).fetchone(), strict=True))
+        seal, key = seal_of(row)
+        connection.execute("UPDATE version SET seal = ?, key = ? WHERE number = 2", (seal, key))
+    connection.close()
+    del row["seal"], row["key"]
+    audit.record(
+        "mallory", "vouch", "delays/2", {"record": digest(row), "seal": seal, "key": key, "reason": "trust me"}
+    )
+    assert audit.verify().sentence == (
+        "Row 4 of the audit log vouches for delays/2, which is not what was registered under that name."
+    )
