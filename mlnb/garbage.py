@@ -27,10 +27,10 @@ from sqlalchemy import select
 
 from mlnb.errors import CorruptError, UsageError
 from mlnb.run.history import list_runs
-from mlnb.run.surroundings import alive
 from mlnb.service.started import read_started
 from mlnb.store.disk import storing
 from mlnb.store.files import PLAIN, SEALED
+from mlnb.store.process import alive
 from mlnb.store.tables import MODEL
 
 if TYPE_CHECKING:

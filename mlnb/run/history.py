@@ -9,9 +9,9 @@ from difflib import get_close_matches
 
 from mlnb.errors import CorruptError, UsageError
 from mlnb.run.record import FORMAT, RunRecord
-from mlnb.run.surroundings import alive
 from mlnb.store.folder import StateFolder
 from mlnb.store.manifest import read_json
+from mlnb.store.process import alive
 
 
 def list_runs(state: StateFolder) -> tuple[RunRecord, ...]:

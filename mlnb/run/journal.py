@@ -27,9 +27,10 @@ from mlnb.run.notebooks import assemble, assembled_path, renumber, source_path
 from mlnb.run.options import RunOptions
 from mlnb.run.record import CaseRecord, RunRecord, StageRecord
 from mlnb.run.stage import notebook_path
-from mlnb.run.surroundings import environment_lock, git_state, this_process
+from mlnb.run.surroundings import environment_lock, git_state
 from mlnb.store.disk import storing, write_bytes
 from mlnb.store.manifest import timestamp, write_json
+from mlnb.store.process import this_process
 
 Notebook: TypeAlias = Mapping[str, object]
 _SHARE = 20

@@ -1,18 +1,14 @@
-"""The machine becomes a few facts of lineage: the git commit, the installed distributions, the running process."""
+"""The machine becomes a few facts of lineage: the git commit, the installed distributions."""
 
 from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
-import sys
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 _GIT_TIMEOUT_S = 30
-_START_FIELD = 19  # of what follows the name in /proc/<pid>/stat: proc(5) calls it the 22nd
-_HIDDEN = "hidden"
 _NAMED = re.compile("(Name|Version): ")
 
 
@@ -51,44 +47,6 @@ def environment_lock() -> bytes:
         name, version = _name_and_version(distribution)
         found.setdefault(name, version)  # of two, Python imports the first on its path
     return "".join(sorted(f"{name}=={version}\n" for name, version in found.items() if name)).encode()
-
-
-def this_process() -> str:
-    """Return ``host/pid/start time``, which no other process has had."""
-    return f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid())}"
-
-
-def alive(process: str) -> bool:
-    """Say whether the process still runs; of other machines' processes it is assumed."""
-    host, _, rest = process.partition("/")
-    if host != socket.gethostname():
-        return True
-    pid, _, started = rest.partition("/")
-    return pid.isdigit() and _started(int(pid)) in (started, _HIDDEN)
-
-
-def _started(pid: int) -> str:
-    """Return when a process was started; empty if there is none, `_HIDDEN` if we may not know.
-
-    On Linux that is in clock ticks since the machine has, without psutil, whose import is a tenth of a no-op run.
-    """
-    if sys.platform != "linux":
-        return _started_elsewhere(pid)
-    try:
-        return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[_START_FIELD]
-    except OSError:
-        return ""
-
-
-def _started_elsewhere(pid: int) -> str:
-    import psutil
-
-    try:
-        return f"{psutil.Process(pid).create_time():.2f}"
-    except psutil.NoSuchProcess:
-        return ""
-    except psutil.AccessDenied:
-        return _HIDDEN
 
 
 def _name_and_version(distribution: Distribution) -> tuple[str, str]:

@@ -25,10 +25,10 @@ from mlnb.pipeline.graph import Json
 from mlnb.run import intermediate
 from mlnb.run.events import RunStarted
 from mlnb.run.record import RunRecord
-from mlnb.run.surroundings import alive, this_process
 from mlnb.run.values import every_number
 from mlnb.store.disk import make_folder
 from mlnb.store.folder import StateFolder
+from mlnb.store.process import alive, this_process
 from mlnb.tune.search import Search
 from mlnb.tune.space import Axis
 from mlnb.tune.trial import Trial, TrialEvent, Tuning

@@ -16,13 +16,14 @@ from mlnb.run.junit import junit_xml
 from mlnb.run.options import RunOptions
 from mlnb.run.record import CaseRecord, RunRecord, StageFault, StageRecord
 from mlnb.run.summary import markdown
-from mlnb.run.surroundings import alive, environment_lock, git_state, this_process
+from mlnb.run.surroundings import environment_lock, git_state
 from mlnb.run.values import artifact_of, numbers
 from mlnb.store.artifact import Artifact
 from mlnb.store.codec import encode
 from mlnb.store.files import FileStore
 from mlnb.store.folder import StateFolder
 from mlnb.store.manifest import write_json
+from mlnb.store.process import alive, this_process
 
 FAULT = StageFault(7, 3, "ValueError", "bad \x00 & <value>", "Stage 'train' failed.", "Correct it.", "Traceback ...")
 RECORD = RunRecord(
@@ -147,7 +148,7 @@ def test_runs_are_listed_newest_first_and_damaged_ones_passed_over(tmp_path: Pat
 
 def test_a_run_whose_process_is_gone_is_cancelled(tmp_path: Path) -> None:
     state = StateFolder.open(tmp_path)
-    code = "from mlnb.run.surroundings import this_process; print(this_process())"
+    code = "from mlnb.store.process import this_process; print(this_process())"
     gone = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     path = state.runs / RECORD.id / "run.json"
     for process, shown in ((this_process(), "running"), (gone, "cancelled"), ("elsewhere/1/2.00", "running")):
