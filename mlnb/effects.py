@@ -16,20 +16,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from threading import local
 from typing import Protocol, cast
 
 from mlnb import plugins
-from mlnb.errors import MlnbError, ServiceError
+from mlnb.errors import MlnbError, ServiceError, StateError
 from mlnb.registry.outbox import Due, Effect, Outbox
 from mlnb.registry.registry import Registry
 from mlnb.registry.version import Promotion
 from mlnb.service.target import Deployment, Target
+from mlnb.service.traffic import Traffic
 from mlnb.settings import Settings
 from mlnb.store.folder import StateFolder
 
 ROUTE, NOTIFY = "route", "notify"
 GROUP = "mlnb.notifiers"
-_WAIT_S = 30.0
+WAIT_S = 30.0
 """How long a verb waits for another process that is delivering."""
 
 
@@ -60,21 +62,31 @@ def effects_of(settings: Settings, place: str) -> tuple[Effect, ...]:
     Parameters
     ----------
     place : str
-        Whose service: machine and folder of the project. Others that share its ledger have services of their own.
+        Whose service: `StateFolder.place`. Other projects that share the ledger have services of their own.
     """
     told = (Effect(NOTIFY, {"place": place, "notifier": name}) for name in _notifiers(settings))
     return Effect(ROUTE, {"place": place}), *told
 
 
-def follow(model: str, registry: Registry, target: Target) -> Deployment | None:
-    """Give the model's service the routing that the registry's aliases ask for; None where it was never started."""
+def follow(
+    model: str, registry: Registry, target: Target, spread: Mapping[str, Traffic] | None = None
+) -> Deployment | None:
+    """Give the model's service the routing that the registry's aliases ask for; None where it was never started.
+
+    Whoever calls it holds the right to deliver (`Outbox.delivering`): of two at a time the older look might come last.
+
+    Parameters
+    ----------
+    spread : mapping of str to Traffic
+        As `Target.route` takes it.
+    """
     aliases = registry.aliases(model)
+    needed = set(aliases.values()).union(*(one.numbers for one in (spread or {}).values()))
     with tempfile.TemporaryDirectory(prefix="mlnb-route-") as folder:
-        packages = {}
-        for number in sorted(set(aliases.values())):
-            packages[number] = Path(folder) / str(number)
-            registry.unpack(registry.get(f"{model}/{number}"), packages[number])
-        return target.route(model, packages, aliases)
+        packages = {number: Path(folder) / str(number) for number in sorted(needed)}
+        for number, package in packages.items():
+            registry.unpack(registry.get(f"{model}/{number}"), package)
+        return target.route(model, packages, aliases, spread)
 
 
 class Courier:
@@ -99,28 +111,45 @@ class Courier:
         self._registry = registry
         self._target = target
         self._settings = settings
+        self._state = state
         self._undone = state.undone
-        self._place = f"{platform.node()}:{state.root}"
+        self._begun = local()
 
     @contextmanager
     def planned(self) -> Iterator[tuple[Effect, ...]]:
-        """Give what the move of the block must cause; a death between it and its delivery leaves a file behind."""
-        self._undone.begin()
+        """Give what the move of the block must cause; a death between it and its delivery leaves a file behind.
+
+        The delivery is to come in the same thread.
+        """
+        marks = self._marks()
+        marks.append(self._undone.begin())
         try:
-            yield effects_of(self._settings, self._place)
-        except MlnbError:  # nothing has moved
-            self._undone.end()
+            yield effects_of(self._settings, self._state.place)
+        except BaseException as error:
+            # A ledger that is lost while it commits may have moved the alias; what refuses a move has not.
+            moved = isinstance(error, StateError) or not isinstance(error, MlnbError)
+            self._undone.end([marks.pop()], again=moved)
             raise
 
-    def deliver(self, wait_s: float = _WAIT_S) -> tuple[Due, ...]:
+    def deliver(self, wait_s: float = WAIT_S) -> tuple[Due, ...]:
         """Do what is to be done here and now; return what is still to be done here, with the problem of each."""
         left = self._undone.left()  # before the look into the outbox: whatever these stand for is there to be seen
-        with self._outbox.delivering(wait_s) as alone:
-            while alone and (due := self._ours(self._outbox.due())):
-                self._do(due)
-        waiting = self._ours(self._outbox.waiting())
-        self._undone.end(left, again=bool(waiting))
-        return waiting
+        marks, seen = self._marks(), set[int]()
+        try:
+            with self._outbox.delivering(wait_s) as alone:
+                while alone and (due := [one for one in self._ours(self._outbox.due()) if one.id not in seen]):
+                    seen.update(one.id for one in due)  # one that fails is due again, but not for this verb
+                    self._do(due)
+            waiting = self._ours(self._outbox.waiting())
+        except BaseException:
+            if marks:
+                self._undone.end(marks, again=True)
+            raise
+        else:
+            self._undone.end((*left, *marks), again=bool(waiting))
+            return waiting
+        finally:
+            marks.clear()
 
     def settle(self, promotion: Promotion) -> None:
         """Deliver what a move has caused.
@@ -132,46 +161,57 @@ class Courier:
         """
         waiting = self.deliver()
         if not promotion.changed:  # a second promotion also repairs a service that was changed by hand
-            follow(promotion.model, self._registry, self._target)
+            with self._outbox.delivering(WAIT_S) as alone:  # an older look at the aliases must not come last
+                if not alone:
+                    raise _behind(promotion, "another process is still at it.")
+                follow(promotion.model, self._registry, self._target)
         for effect in waiting:
             if effect.kind == ROUTE and effect.model == promotion.model:
-                raise ServiceError(
-                    f"{promotion.model}@{promotion.alias} is {promotion.to_ref}, but its service does not follow yet: "
-                    f"{effect.problem or 'another process is still at it.'}",
-                    "It is tried again by the next mlnb command; mlnb audit effects tells what waits.",
-                    service=promotion.model,
-                )
+                raise _behind(promotion, effect.problem or "another process is still at it.")
+
+    def _marks(self) -> list[Path]:
+        """Return the files of this thread's acts: threads of a server act at the same time."""
+        marks: list[Path] = self._begun.__dict__.setdefault("marks", [])
+        return marks
 
     def _ours(self, effects: Iterable[Due]) -> tuple[Due, ...]:
-        """Leave out what another machine that shares the ledger must do: its services, its notifiers."""
+        """Leave out the services of other projects that share the ledger, and notifiers that are set up there alone."""
         told = _notifiers(self._settings)
+        places = (self._state.place, f"{platform.node()}:{self._state.root}")  # an older mlnb wrote the second
         return tuple(
             effect
             for effect in effects
-            if effect.payload.get("place") == self._place
+            if effect.payload.get("place") in places
             or (effect.kind == NOTIFY and effect.payload.get("notifier") in told)
         )
 
-    def _do(self, due: tuple[Due, ...]) -> None:
+    def _do(self, due: Iterable[Due]) -> None:
         routes: dict[str, list[Due]] = {}
         for effect in due:
             if effect.kind == ROUTE:
                 routes.setdefault(effect.model, []).append(effect)
         for model, effects in routes.items():  # all of them ask for the same: what the aliases say now
             self._try(effects, partial(follow, model, self._registry, self._target))
+        silent: set[object] = set()
         for effect in due:  # people are told after the service was
-            if effect.kind != ROUTE:
-                self._try([effect], partial(self._notify, effect))
+            notifier = effect.payload.get("notifier")
+            if effect.kind == ROUTE or notifier in silent:  # what did not answer once is not waited for again
+                continue
+            if not self._try([effect], partial(self._notify, effect)):
+                silent.add(notifier)
 
-    def _try(self, effects: list[Due], do: Callable[[], object]) -> None:
+    def _try(self, effects: list[Due], do: Callable[[], object]) -> bool:
+        """Do something and write down what came of it; say whether it was done."""
         try:
             do()
-        except MlnbError as error:
+        except Exception as error:  # noqa: BLE001  # notifiers and targets are plug-ins: the alias has moved all the same
+            told = f"{error.problem} {error.remedy}" if isinstance(error, MlnbError) else ""
             for effect in effects:
-                self._outbox.failed(effect.id, f"{error.problem} {error.remedy}")
-        else:
-            for effect in effects:
-                self._outbox.done(effect.id)
+                self._outbox.failed(effect.id, told or f"{type(error).__name__}: {error}")
+            return False
+        for effect in effects:
+            self._outbox.done(effect.id)
+        return True
 
     def _notify(self, effect: Due) -> None:
         name = str(effect.payload.get("notifier", ""))
@@ -185,6 +225,14 @@ class Courier:
         promotion = effect.payload.get("promotion")
         event = dict(promotion) if isinstance(promotion, Mapping) else {}
         notifier.send({**event, "text": sentence(event)}, effect.key)
+
+
+def _behind(promotion: Promotion, problem: str) -> ServiceError:
+    return ServiceError(
+        f"{promotion.model}@{promotion.alias} is {promotion.to_ref}, but its service does not follow yet: {problem}",
+        "It is tried again by the next mlnb command; mlnb audit effects tells what waits.",
+        service=promotion.model,
+    )
 
 
 def sentence(event: Mapping[str, object]) -> str:

@@ -8,17 +8,17 @@ service did by itself, such as taking a canary back, is taken over into the audi
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from mlnb.errors import GateError, PolicyError, RegistryError, UsageError
+from mlnb.effects import WAIT_S, follow
+from mlnb.errors import GateError, PolicyError, RegistryError, ServiceError, UsageError
 from mlnb.judging.case import Bench
 from mlnb.judging.judgement import reconsider
 from mlnb.registry.audit import AuditRow
 from mlnb.registry.gates import parse_gate
+from mlnb.registry.outbox import Outbox
 from mlnb.registry.policy import Act, read_policy
 from mlnb.registry.reference import hint
 from mlnb.registry.version import Version
@@ -66,15 +66,18 @@ class Desk:
         Where the gates of an alias, and the policy, look things up.
     target : Target
         What runs the services.
+    outbox : Outbox
+        Where the right to route is: promotions do so as well.
     by : str
         Who asks.
     """
 
-    def __init__(self, bench: Bench, target: Target, by: str) -> None:
+    def __init__(self, bench: Bench, target: Target, outbox: Outbox, by: str) -> None:
         self._bench = bench
         self._registry = bench.registry
         self._audit = bench.audit
         self._target = target
+        self._outbox = outbox
         self._by = by
 
     def live(self, name: str) -> Live:
@@ -276,14 +279,14 @@ class Desk:
 
     def _route(self, name: str, live: Live, alias: str, traffic: Traffic | None) -> None:
         others = {one: spread for one, spread in live.traffic.items() if one != alias}
-        spread = others if traffic is None else {**others, alias: traffic}
-        aliases = self._registry.aliases(name)
-        needed = set(aliases.values()).union(*(one.numbers for one in spread.values()))
-        with tempfile.TemporaryDirectory(prefix="mlnb-route-") as folder:
-            packages = {number: Path(folder) / str(number) for number in sorted(needed)}
-            for number, package in packages.items():
-                self._registry.unpack(self._registry.get(f"{name}/{number}"), package)
-            self._target.route(name, packages, aliases, spread)
+        with self._outbox.delivering(WAIT_S) as alone:
+            if not alone:
+                raise ServiceError(
+                    f"Another process has been at the services of this ledger for {WAIT_S:g} seconds.",
+                    "Wait until it has ended, then try again; mlnb audit effects tells what waits.",
+                    service=name,
+                )
+            follow(name, self._registry, self._target, others if traffic is None else {**others, alias: traffic})
 
     def _ended(self, subject: str) -> list[AuditRow]:
         return [row for row in self._audit.log(subject) if row.action == "canary-abort"]

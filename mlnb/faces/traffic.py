@@ -267,7 +267,7 @@ def _desk(asked: Asked) -> Desk:
 def _desk_of(project: Project) -> Desk:
     from mlnb.traffic import Desk
 
-    return Desk(project.bench, project.services, project.actor)
+    return Desk(project.bench, project.services, project.outbox, project.actor)
 
 
 def _shares(text: str) -> dict[int, float]:

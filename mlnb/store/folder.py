@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from mlnb.errors import StateError
@@ -105,6 +106,23 @@ class StateFolder:
     def predictions(self) -> Path:
         """The prediction logs."""
         return self.root / "predictions"
+
+    @property
+    def place(self) -> str:
+        """What tells this folder from others that share its ledger, whatever its machine is called; made once."""
+        path = self.root / "place"
+        with storing(path):
+            if not path.exists():
+                draft = self.root / f".place-{token_hex(8)}"
+                write_bytes(draft, token_hex(16).encode())
+                try:
+                    os.link(draft, path)  # of two processes the first one's stays
+                except FileExistsError:
+                    pass
+                except OSError:  # a file system without links
+                    draft.replace(path)
+                draft.unlink(missing_ok=True)
+            return f"{path.read_text('utf-8').strip()}:{self.root}"
 
     @property
     def undone(self) -> Undone:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from threading import Thread
 
 import pytest
 
-from mlnb.errors import SettingsError
+from mlnb.errors import SettingsError, StateError, StorageError
 from mlnb.project import Project
 from mlnb.registry.outbox import Effect
 from mlnb.registry.version import Draft
@@ -164,3 +166,108 @@ def test_a_receiver_that_is_gone_keeps_nobody_from_promoting(tmp_path: Path, pac
 def test_an_address_that_is_none_is_refused_before_anything_moves(address: str) -> None:
     with pytest.raises(SettingsError, match="notify_url is no web address"):
         Webhook.of(Settings(notify_url=address))
+
+
+def test_a_receiver_that_does_not_answer_is_asked_once_in_a_pass(project: Project, receiver: Receiver) -> None:
+    for number in (1, 2, 1):
+        with project.effects.planned() as effects:
+            project.models.promote(f"delays/{number}", "production", by="anna", effects=effects)
+    receiver.statuses = [500, 500, 500]
+    waiting = project.effects.deliver()
+    assert [(effect.kind, effect.attempts) for effect in waiting] == [("notify", 1), ("notify", 0), ("notify", 0)]
+    assert len(receiver.told) == 1
+    assert project.left_undone
+
+
+NOTIFIER = """
+class Broken:
+    def send(self, event, key):
+        raise TypeError("not this way")
+
+
+def made(settings):
+    return Broken()
+"""
+PROMOTE = """
+import sys
+from mlnb.project import Project
+
+project = Project(sys.argv[1])
+print(project.promote("delays/1", "production").changed)
+"""
+
+
+def test_a_notifier_that_breaks_keeps_nobody_from_promoting(project: Project, tmp_path: Path) -> None:
+    plugin = tmp_path / "plugin"
+    metadata = plugin / "our_notifier-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (plugin / "our_notifier.py").write_text(NOTIFIER, "utf-8")
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: our-notifier\nVersion: 1.0\n", "utf-8")
+    (metadata / "entry_points.txt").write_text("[mlnb.notifiers]\nbroken = our_notifier:made\n", "utf-8")
+    told = subprocess.run(
+        [sys.executable, "-c", PROMOTE, str(project.root)],
+        env={**os.environ, "PYTHONPATH": str(plugin)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (told.stdout, told.stderr) == ("True\n", "")
+    (waiting,) = project.outbox.waiting()
+    assert (waiting.payload["notifier"], waiting.problem) == ("broken", "TypeError: not this way")
+
+
+def test_an_act_of_one_thread_is_not_done_by_the_delivery_of_another(project: Project, receiver: Receiver) -> None:
+    with project.effects.planned() as effects:
+        before = list((project.state.root / "effects").iterdir())
+        other = Thread(target=project.effects.deliver)
+        other.start()
+        other.join()
+        assert list((project.state.root / "effects").iterdir()) == before
+        project.models.promote("delays/1", "production", by="anna", effects=effects)
+    project.effects.deliver()
+    assert list((project.state.root / "effects").iterdir()) == []
+
+
+def test_a_move_whose_commit_got_lost_is_looked_after_by_the_next_verb(
+    project: Project, receiver: Receiver, mlnb: Mlnb
+) -> None:
+    with pytest.raises(StorageError), project.effects.planned() as effects:
+        project.models.promote("delays/1", "production", by="anna", effects=effects)
+        raise StorageError("The connection was lost.", "Try again.", path="")
+    assert project.left_undone
+    mlnb("audit", "log", "-q")
+    assert [body["to"] for _, body in receiver.told] == ["delays/1"]
+    assert not project.left_undone
+
+
+def test_a_delivery_that_could_not_be_tried_is_left_to_the_next_verb(project: Project, tmp_path: Path) -> None:
+    with project.effects.planned() as effects:
+        project.models.promote("delays/1", "production", by="anna", effects=effects)
+    project.ledger.close()
+    whole = tmp_path / ".mlnb" / "ledger.db"
+    kept = whole.read_bytes()
+    whole.write_bytes(b"no ledger" * 1000)
+    with pytest.raises(StateError):
+        project.effects.deliver()
+    assert project.left_undone
+    whole.write_bytes(kept)
+
+
+def test_the_mark_of_a_process_whose_number_was_given_again_is_left(project: Project) -> None:
+    folder = project.state.root / "effects"
+    folder.mkdir()
+    mark = folder / f"{os.getpid()}-1-00aa00aa.{platform.node()}"
+    mark.touch()
+    assert project.left_undone
+    mark.rename(folder / f"{os.getpid()}-00aa00aa.{platform.node()}")  # as an older mlnb wrote it
+    assert not project.left_undone
+
+
+def test_a_project_is_known_by_its_own_id_and_not_by_the_name_of_its_machine(project: Project) -> None:
+    place = project.state.place
+    assert place == Project(project.root).state.place
+    assert platform.node() not in place.removesuffix(str(project.state.root))
+    older = Effect("route", {"place": f"{platform.node()}:{project.state.root}"})
+    project.models.promote("delays/1", "production", by="ben", effects=[older])
+    assert project.effects.deliver() == ()
+    assert project.outbox.waiting() == ()
