@@ -216,13 +216,16 @@ class Project(Parts):
         OvertakenError
             If another version than `held` holds the alias.
         """
-        from mlnb.judging.judgement import reconsider, undisturbed
+        from mlnb.judging.judgement import Judgement, reconsider, undisturbed
 
         version, by = self.models.get(ref), self.actor
         with self.effects.planned() as effects:
-            promotion = undisturbed(
-                lambda: reconsider(version, alias, by, self.bench),
-                lambda found: self.models.promote(
+
+            def judge() -> Judgement:
+                return reconsider(version, alias, by, self.bench)
+
+            def act(found: Judgement) -> Promotion:
+                return self.models.promote(
                     version.ref,
                     alias,
                     by=by,
@@ -231,15 +234,20 @@ class Project(Parts):
                     force=force,
                     held=found.held if held is None else held,
                     effects=effects,
-                ),
-            )
+                )
+
+            promotion = undisturbed(judge, act) if held is None else act(judge())
         self.effects.settle(promotion)
         return promotion
 
-    def rollback(self, model: str, alias: str, *, reason: str = "", to: int = 0) -> Promotion:
-        """Undo the last promotion of an alias, or go back to version `to`, which held it; the service follows."""
+    def rollback(self, model: str, alias: str, *, reason: str = "", to: int = 0, held: int | None = None) -> Promotion:
+        """Undo the last promotion of an alias, or go back to version `to`, which held it; the service follows.
+
+        `held` is as in `promote`.
+        """
+        by = self.actor
         with self.effects.planned() as effects:
-            promotion = self.models.rollback(model, alias, by=self.actor, reason=reason, to=to, effects=effects)
+            promotion = self.models.rollback(model, alias, by=by, reason=reason, to=to, effects=effects, held=held)
         self.effects.settle(promotion)
         return promotion
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from html import escape
 from typing import TYPE_CHECKING, Literal
 
-from mlnb.errors import MlnbError, OvertakenError, UsageError
+from mlnb.errors import MlnbError, UsageError
 from mlnb.faces import view
 from mlnb.faces.messages import (
     API_VERSION,
@@ -105,17 +105,7 @@ def rollback(project: Project, words: Mapping[str, object]) -> Promotion:
     """Roll back as a panel asks for it: ``model``, ``alias``, and perhaps ``to``, ``reason`` and ``held``."""
     model, alias = _text(words, "model"), _text(words, "alias")
     to = _number(_text(words, "to"), model) if words.get("to") else 0
-    held = _held(words, model)
-    now = project.models.aliases(model).get(alias, 0)
-    if held is not None and held != now:
-        raise OvertakenError(
-            f"{model}@{alias} is {model}/{now} by now, and not {words['held']}.",
-            "Somebody else has moved it: look at the history, then decide again.",
-            model=model,
-            version=now,
-            alias=alias,
-        )
-    return project.rollback(model, alias, reason=_reason(words), to=to)
+    return project.rollback(model, alias, reason=_reason(words), to=to, held=_held(words, model))
 
 
 def approve(project: Project, words: Mapping[str, object]) -> Approval:

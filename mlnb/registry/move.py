@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Integer, String, bindparam, insert, select, update
 from sqlalchemy.engine import Connection
 
-from mlnb.errors import RegistryError
+from mlnb.errors import OvertakenError, RegistryError
 from mlnb.registry.audit import append
 from mlnb.registry.canonical import canonical, storable, time_text
 from mlnb.registry.gates import Verdict
@@ -146,6 +146,29 @@ class Move:
 def standing_of(connection: Connection, model: str, alias: str) -> Row | None:
     """Return the row of an alias; None where it does not exist."""
     return _STANDING.row(connection, {"of_model": model, "of_name": alias})
+
+
+def check_held(connection: Connection, model: str, alias: str, held: int | None) -> None:
+    """Refuse to move an alias that another version holds by now than `held`; None does not ask, 0 is for none.
+
+    Raises
+    ------
+    OvertakenError
+        If one does.
+    """
+    if held is None:
+        return
+    standing = standing_of(connection, model, alias)
+    now = 0 if standing is None else int(standing["number"])
+    if now != held:
+        before = f"{model}/{held}" if held else "nothing"
+        raise OvertakenError(
+            f"{model}@{alias} is {f'{model}/{now}' if now else 'nothing'} by now, and not {before}, as was decided on.",
+            "Somebody else has moved it: look at its history, then decide again.",
+            model=model,
+            version=now,
+            alias=alias,
+        )
 
 
 def target_of(connection: Connection, model: str, alias: str, number: int) -> Row:

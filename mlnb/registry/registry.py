@@ -9,12 +9,12 @@ from functools import partial
 from sqlalchemy import String, bindparam, insert, update
 from sqlalchemy.engine import Connection
 
-from mlnb.errors import GateError, OvertakenError, PolicyError, RegistryError, UsageError
+from mlnb.errors import GateError, PolicyError, RegistryError, UsageError
 from mlnb.registry.audit import append
 from mlnb.registry.canonical import time_text, utc_now
 from mlnb.registry.catalogue import Catalogue
 from mlnb.registry.gates import Verdict
-from mlnb.registry.move import Deed, Move, standing_of, target_of
+from mlnb.registry.move import Deed, Move, check_held, target_of
 from mlnb.registry.outbox import Effect
 from mlnb.registry.policy import EVERYBODY, Act, Policy
 from mlnb.registry.reference import Reference, check_name, parse_reference
@@ -97,8 +97,8 @@ class Registry(Catalogue):
         self._store.keep([*draft.files.values(), *filter(self._store.stored, draft.lineage.digests())])
         fields = fields_of(draft)
         with self._ledger.write() as connection:
-            at = self._clock()
             last_number = counted(connection, draft.model)
+            at = self._clock()  # here and below after the lock: times rise with the rows, however long that took
             if last_number is None:
                 model = {"name": draft.model, "last_number": 0, "created_at": time_text(at)}
                 self._ledger.insert_missing(connection, MODEL, model)
@@ -136,8 +136,8 @@ class Registry(Catalogue):
             found = resolve(connection, reference)
         self._check_bytes(found)
         with self._ledger.write() as connection:
-            at = self._clock()
             lock_model(connection, reference.model)
+            at = self._clock()
             row = dict(resolve(connection, reference))
             check_recorded(connection, row)
             row["seal"], row["key"] = seal_of(row)
@@ -175,8 +175,8 @@ class Registry(Catalogue):
         check_name("alias", alias)
         _check_actor(by)
         with self._ledger.write() as connection:
-            at = self._clock()
             lock_model(connection, reference.model)
+            at = self._clock()
             version = resolve(connection, reference)
             refusal = self._refusal(connection, Deed(at, by), "approve", alias, version)
             if not refusal:
@@ -248,13 +248,13 @@ class Registry(Catalogue):
         while True:
             sound = self._sound(reference)
             with self._ledger.write() as connection:
-                deed = Deed(self._clock(), by, reason, evidence, force, wished, self._policy.digest)
                 lock_model(connection, reference.model)
+                deed = Deed(self._clock(), by, reason, evidence, force, wished, self._policy.digest)
                 version = resolve(connection, reference)
                 if dict(version) != sound:
                     continue  # the reference has come to mean another one: that must be looked at, too
                 number: int = version["number"]
-                _check_held(connection, reference.model, alias, held)
+                check_held(connection, reference.model, alias, held)
                 refusal = self._refusal(connection, deed, "promote", alias, version)
                 if refusal:
                     break
@@ -268,7 +268,15 @@ class Registry(Catalogue):
         raise _gate_error(f"{reference.model}/{number}", alias, evidence)
 
     def rollback(
-        self, model: str, alias: str, *, by: str, reason: str = "", to: int = 0, effects: Iterable[Effect] = ()
+        self,
+        model: str,
+        alias: str,
+        *,
+        by: str,
+        reason: str = "",
+        to: int = 0,
+        effects: Iterable[Effect] = (),
+        held: int | None = None,
     ) -> Promotion:
         """Undo the last promotion of `alias` that is not undone yet, or all since a version that had held it.
 
@@ -284,11 +292,15 @@ class Registry(Catalogue):
             Number of the version to go back to, one that has held the alias before; 0 for the one beneath.
         effects : iterable of Effect
             As in `promote`.
+        held : int
+            Number of the version that whoever decides has seen holding the alias; None does not ask.
 
         Raises
         ------
         RegistryError
             If there is no such alias, or nothing to go back to.
+        OvertakenError
+            If another version than `held` holds the alias by now.
         PolicyError
             If the policy does not let them; the refusal is in the log.
         UntrustedError, CorruptError
@@ -301,11 +313,13 @@ class Registry(Catalogue):
         while True:
             with self._ledger.read() as connection:
                 check_known(connection, model)
+                check_held(connection, model, alias, held)
                 number = target_of(connection, model, alias, to)["to_number"]
             sound = self._sound(Reference(model, number))
             with self._ledger.write() as connection:
-                deed = Deed(self._clock(), by, reason, effects=wished, policy=self._policy.digest)
                 lock_model(connection, model)
+                deed = Deed(self._clock(), by, reason, effects=wished, policy=self._policy.digest)
+                check_held(connection, model, alias, held)
                 target = target_of(connection, model, alias, to)
                 version = resolve(connection, Reference(model, target["to_number"]))
                 if dict(version) != sound:
@@ -322,8 +336,8 @@ class Registry(Catalogue):
         check_name("tag", name)
         _check_actor(by)
         with self._ledger.write() as connection:
-            at = self._clock()
             lock_model(connection, reference.model)
+            at = self._clock()
             row = resolve(connection, reference)
             change(connection, at, by, key_of(row))
             return with_tags(connection, row)
@@ -350,22 +364,6 @@ class Registry(Catalogue):
 
 def _sealed(row: dict[str, object]) -> dict[str, object]:
     return {"record": record_of(row), "seal": row["seal"], "key": row["key"]}
-
-
-def _check_held(connection: Connection, model: str, alias: str, held: int | None) -> None:
-    if held is None:
-        return
-    standing = standing_of(connection, model, alias)
-    now = 0 if standing is None else int(standing["number"])
-    if now != held:
-        before = f"{model}/{held}" if held else "nothing"
-        raise OvertakenError(
-            f"{model}@{alias} is {model}/{now} by now; the gates were judged against {before}.",
-            "Repeat the command: the gates are judged anew.",
-            model=model,
-            version=now,
-            alias=alias,
-        )
 
 
 def _check_actor(by: str) -> None:

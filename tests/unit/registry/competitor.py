@@ -65,6 +65,7 @@ def faults(folder: Path, address: str, results: Sequence[Given], rounds: int) ->
             "a promotion is lost": sum(move.kind == "promote" for move in moves) == made,
             "two held the alias": moves[0].from_number == 0
             and all(after.from_number == before.to_number for before, after in pairwise(moves)),
+            "a time went back": all(after.at >= before.at for before, after in pairwise(moves)),
             "the alias is elsewhere": registry.aliases("delays") == {"production": moves[-1].to_number},
             "a rollback went astray": _replayed(moves),
             f"not intact: {report.sentence}": report.ok,

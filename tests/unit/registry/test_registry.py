@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mlnb.errors import CorruptError, GateError, RegistryError, UsageError
+from mlnb.errors import CorruptError, GateError, OvertakenError, RegistryError, UsageError
 from mlnb.registry.audit import Audit
 from mlnb.registry.gates import judge, parse_gate
 from mlnb.registry.lineage import Lineage
@@ -201,6 +201,15 @@ def test_rollbacks_undo_promotions_one_by_one(three: Registry, audit: Audit) -> 
         ("promote", 1), ("promote", 2), ("promote", 3), ("rollback", 2), ("rollback", 1),
     ]  # fmt: skip
     assert actions(audit)[-1] == ("ben", "rollback", "delays@production")
+
+
+def test_a_second_click_on_roll_back_does_not_go_back_twice(three: Registry) -> None:
+    for number in (1, 2, 3):
+        three.promote(f"delays/{number}", "production", by="anna")
+    assert three.rollback("delays", "production", by="anna", held=3).to_ref == "delays/2"
+    with pytest.raises(OvertakenError, match="delays@production is delays/2 by now, and not delays/3"):
+        three.rollback("delays", "production", by="anna", held=3)
+    assert three.aliases("delays") == {"production": 2}
 
 
 def test_a_promotion_after_a_rollback_lies_on_what_was_rolled_back_to(three: Registry) -> None:
