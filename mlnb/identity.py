@@ -20,7 +20,7 @@ from mlnb.errors import SettingsError
 
 CLAIMED, GITHUB, GITLAB, JUPYTER = "claimed", "github", "gitlab", "jupyter"
 _WRITTEN = re.compile(rf"(?:({CLAIMED}|{GITHUB}|{GITLAB}|{JUPYTER}):)?(.*?)(?: \(os (.*)\))?", re.S)
-_NAME = re.compile(r"[\w.@+-][\w.@+ -]{0,127}")
+_NAME = re.compile(r"[\w.@+-][\w.@+ \[\]-]{0,127}")
 _SAID = (  # variable, the one that must be set beside it, what says so
     ("MLNB_USER", "", CLAIMED),
     ("GITHUB_ACTOR", "GITHUB_ACTIONS", GITHUB),
@@ -143,6 +143,6 @@ def _checked(name: str, source: str) -> str:
         return name
     raise SettingsError(
         f"{source} holds {name!r}, which is nobody's name.",
-        "Use 1 to 128 letters, digits, spaces and . @ + _ -.",
+        "Use 1 to 128 letters, digits, spaces and . @ + _ - [ ], no space or bracket first.",
         key=source,
     )

@@ -18,9 +18,9 @@ this.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Protocol
 
 from mlnb.errors import SettingsError
@@ -205,7 +205,12 @@ def _rule(alias: str, entries: Mapping[str, object]) -> Rule:
 
 
 def _matches(actor: Identity, names: tuple[str, ...] | None) -> bool:
-    return names is None or any(fnmatchcase(actor.spelled, name) for name in names)
+    return names is None or any(re.fullmatch(_pattern(name), actor.spelled, re.S) for name in names)
+
+
+def _pattern(name: str) -> str:
+    """Return a name as a regular expression; nothing but ``*`` stands for other letters: ``github:renovate[bot]``."""
+    return ".*".join(map(re.escape, name.split("*")))
 
 
 def _told(names: tuple[str, ...]) -> str:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mlnb.errors import SettingsError
 from mlnb.identity import Identity, identify, in_lab, system_user, who
 
-NAMES = st.from_regex(r"[\w.@+-][\w.@+ -]{0,20}", fullmatch=True)
+NAMES = st.from_regex(r"[\w.@+-][\w.@+ \[\]-]{0,20}", fullmatch=True)
 WHOAMI = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -32,6 +32,10 @@ def test_what_is_written_is_read(name: str, how: str, system: str) -> None:
         ({"MLNB_USER": "anna"}, f"claimed:anna (os {WHOAMI})"),
         ({"GITHUB_ACTOR": "octocat"}, WHOAMI),
         ({"GITHUB_ACTIONS": "true", "GITHUB_ACTOR": "octocat"}, f"github:octocat (os {WHOAMI})"),
+        (
+            {"GITHUB_ACTIONS": "true", "GITHUB_ACTOR": "dependabot[bot]"},
+            f"github:dependabot[bot] (os {WHOAMI})",
+        ),
         ({"GITLAB_CI": "true", "GITLAB_USER_LOGIN": "anna"}, f"gitlab:anna (os {WHOAMI})"),
         ({"JUPYTERHUB_USER": "anna"}, f"jupyter:anna (os {WHOAMI})"),
         ({"MLNB_USER": "anna", "JUPYTERHUB_USER": "bert"}, f"claimed:anna (os {WHOAMI})"),

@@ -72,6 +72,22 @@ def test_without_rules_everybody_may_do_everything_but_approve_their_own() -> No
 
 
 @pytest.mark.parametrize(
+    ("name", "by", "may"),
+    [
+        ("github:renovate[bot]", "github:renovate[bot] (os runner)", True),
+        ("github:renovate[bot]", "github:renovateb (os runner)", False),
+        ("github:*[bot]", "github:dependabot[bot] (os runner)", True),
+        ("ann?", "anna", False),
+        ("a*a", "anna", True),
+        ("a.na", "anna", False),
+    ],
+)
+def test_nothing_but_a_star_stands_for_other_letters(name: str, by: str, may: bool) -> None:
+    found = read_policy({"*": {"promote": [name]}}).refusal(act("promote", by))
+    assert (found == "") is may
+
+
+@pytest.mark.parametrize(
     ("table", "problem"),
     [
         ({"production": ["anna"]}, r"has a key 'production' that is no table"),
