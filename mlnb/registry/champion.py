@@ -8,7 +8,7 @@ to its side.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,9 +23,10 @@ from mlnb.store.folder import StateFolder
 
 if TYPE_CHECKING:
     from mlnb.model.scorer import Scorer
-    from mlnb.model.signature import Signature
+    from mlnb.model.signature import Signature, Values
 
 Load = Callable[[Path], "Scorer"]
+_NAMED = 8
 _NO_COLUMNS = ("class", "horizon")
 
 
@@ -48,7 +49,8 @@ def gains_over(
     Raises
     ------
     UsageError
-        If the candidate's labels are not known, or answers of its kind cannot be compared.
+        If the candidate's labels are not known, answers of its kind cannot be compared, or they answer with other
+        classes or at another task.
     SignatureError
         If the champion does not take the candidate's rows.
     UntrustedError
@@ -60,8 +62,10 @@ def gains_over(
             registry.unpack(version, package)
         new, old = (load(package) for package in packages)
 
+        check_alike((champion.ref, old.signature), (candidate.ref, new.signature))
+
         def rows(signature: Signature) -> Labelled:
-            return _rows(candidate, packages[0], signature, state)
+            return labelled_rows(candidate, packages[0], signature, state)
 
         known, before = rows(new.signature), rows(old.signature)
         slices = sliced_by(registry.evaluations(candidate).values(), known.columns)
@@ -69,14 +73,46 @@ def gains_over(
         return paired_gains(new.signature, known.truth, known.columns, first, second, slices=slices), known.where
 
 
-def sliced_by(evaluations: Iterable[Evaluation], columns: Iterable[str]) -> tuple[str, ...]:
+def check_alike(first: tuple[str, Signature], second: tuple[str, Signature]) -> None:
+    """Refuse two versions, each with its signature, whose answers mean different things.
+
+    Raises
+    ------
+    UsageError
+        If they do.
+    """
+    (one, before), (other, after) = first, second
+    if before.task != after.task:
+        problem = f"{other} is a {after.task} and {one} a {before.task}"
+    elif before.classes != after.classes:
+        problem = f"{other} tells the classes {_spelt(after.classes)} apart, {one} {_spelt(before.classes)}"
+    else:
+        return
+    raise UsageError(
+        f"{problem}, so their answers cannot be compared row by row",
+        "Register what answers another question as a model of its own.",
+    )
+
+
+def _spelt(classes: Sequence[object]) -> str:
+    return ", ".join(map(repr, classes[:_NAMED])) + (", ..." if len(classes) > _NAMED else "")
+
+
+def sliced_by(evaluations: Iterable[Evaluation], columns: Mapping[str, Values]) -> tuple[str, ...]:
     """Return the columns by which a version's evaluations tell rows apart, as far as its rows have them."""
-    spelt = {name.translate(str.maketrans("[]=", "()-")): name for name in columns}
+    spelt = {name.translate(str.maketrans("[]=", "()-")): name for name in columns if columns[name].ndim == 1}
     named = dict.fromkeys(part.column for one in evaluations for part in one.slices)
     return tuple(spelt[name] for name in named if name in spelt and name not in _NO_COLUMNS)
 
 
-def _rows(version: Version, package: Path, signature: Signature, state: StateFolder) -> Labelled:
+def labelled_rows(version: Version, package: Path, signature: Signature, state: StateFolder) -> Labelled:
+    """Return a version's rows with known truth, as a signature reads them: its run's, or those in its package.
+
+    Raises
+    ------
+    UsageError
+        If there are none.
+    """
     known = rows_of_run(version, state, state.files, signature) or packaged_rows(package, signature, version.ref)
     if known is None:
         raise UsageError(

@@ -25,8 +25,8 @@ from mlnb.model.gains import TASKS, Gains, paired_gains
 from mlnb.model.kinds import LABELLED
 from mlnb.model.signature import Signature
 from mlnb.registry.canonical import time_text
-from mlnb.registry.labelled import Labelled, packaged_rows
-from mlnb.registry.labelled_run import rows_of_run
+from mlnb.registry.champion import check_alike, labelled_rows, sliced_by
+from mlnb.registry.labelled import Labelled
 from mlnb.registry.sources import sources_of_version
 from mlnb.run.difference import Change, CodeChange, MetricChange, code_changes, number_changes, read_lock, value_changes
 
@@ -224,18 +224,16 @@ def _measured(desk: Desk, first: Version, second: Version, notes: list[str]) -> 
         for version, folder in zip((first, second), folders, strict=True):
             desk.registry.unpack(version, folder)
         scorers = [desk.load(folder) for folder in folders]
-        tasks = {scorer.signature.task for scorer in scorers}
-        if len(tasks) > 1 or not tasks <= set(TASKS):
-            told = " and a ".join(sorted(tasks))
-            notes.append(f"They were not measured on the same rows: a {told} has no answers to compare row by row.")
+        check_alike(*((one.ref, scorer.signature) for one, scorer in zip((first, second), scorers, strict=True)))
+        task = scorers[1].signature.task
+        if task not in TASKS:
+            notes.append(f"They were not measured on the same rows: a {task} has no answers to compare row by row.")
             return None
-        rows = _rows(desk, second, scorers, folders[1])
-    if rows is None:
-        notes.append(f"They were not measured on the same rows: the labels of {second.ref}'s sample are not known.")
-        return None
+        rows = [labelled_rows(second, folders[1], scorer.signature, desk.state) for scorer in scorers]
     answers = [scorer.score(one.columns) for scorer, one in zip(scorers, rows, strict=True)]
     labelled = rows[1]
-    slices = _slices(desk.registry, (first, second), labelled)
+    evaluated = [one for version in (first, second) for one in desk.registry.evaluations(version).values()]
+    slices = sliced_by(evaluated, labelled.columns)
     gains = paired_gains(scorers[1].signature, labelled.truth, labelled.columns, *answers, slices=slices)
     same = _held_out(first) == _held_out(second) != ""
     if not same:
@@ -243,30 +241,7 @@ def _measured(desk: Desk, first: Version, second: Version, notes: list[str]) -> 
             f"The rows are those that {second.ref} was tested on; {first.ref} was tested on others, and may have "
             "learned from some of these."
         )
-    return Measured(labelled.where, same, gains, _alike(answers, scorers[1].signature.task), _row_ms(scorers, rows))
-
-
-def _rows(desk: Desk, second: Version, scorers: Sequence[Scorer], package: Path) -> tuple[Labelled, Labelled] | None:
-    """Return the second's labelled rows as each of the two reads them."""
-    found = []
-    for scorer in scorers:
-        whole = rows_of_run(second, desk.state, desk.store, scorer.signature)
-        one = whole or packaged_rows(package, scorer.signature, second.ref)
-        if one is None:
-            return None
-        found.append(one)
-    return found[0], found[1]
-
-
-def _slices(registry: Registry, versions: Sequence[Version], rows: Labelled) -> list[str]:
-    """Return the columns by which either run has told its rows apart, as far as the rows have them."""
-    named = {
-        part.column: None
-        for version in versions
-        for evaluation in registry.evaluations(version).values()
-        for part in evaluation.slices
-    }
-    return [column for column in named if column in rows.columns and rows.columns[column].ndim == 1]
+    return Measured(labelled.where, same, gains, _alike(answers, task), _row_ms(scorers, rows))
 
 
 def _held_out(version: Version) -> str:

@@ -34,6 +34,7 @@ from mlnb.model.export import export_model
 from mlnb.model.fairness import Fairness, Group
 from mlnb.model.signature import Signature
 from mlnb.project import Project
+from mlnb.registry.champion import check_alike
 from mlnb.registry.gates import Verdict
 from mlnb.registry.labelled import packaged_rows, write_truth
 from mlnb.registry.lineage import Lineage, Step
@@ -402,3 +403,12 @@ def test_a_truth_that_belongs_to_other_rows_is_refused(champion: SimpleNamespace
         packaged_rows(tmp_path / "package", signature, "late/2")
     (tmp_path / "package" / "truth.json").unlink()
     assert packaged_rows(tmp_path / "package", signature, "late/2") is None
+
+
+def test_versions_that_answer_other_questions_are_not_compared(champion: SimpleNamespace) -> None:
+    known = Signature.from_json(champion.project.models.get("late/2").signature)
+    check_alike(("late/1", known), ("late/2", known))
+    with pytest.raises(UsageError, match=r"late/2 tells the classes 'no', 'yes' apart, late/1 0, 1, so their answers"):
+        check_alike(("late/1", known), ("late/2", replace(known, classes=("no", "yes"))))
+    with pytest.raises(UsageError, match="late/2 is a regressor and late/1 a classifier"):
+        check_alike(("late/1", known), ("late/2", replace(known, task="regressor", classes=())))
