@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlnb.batch.trust import load_trusted
 from mlnb.effects import Courier
 from mlnb.errors import MlnbError, RunError, StageError, UsageError
 from mlnb.judging.case import Bench
@@ -44,7 +45,6 @@ from mlnb.store.codec import decode
 from mlnb.store.folder import StateFolder
 from mlnb.store.manifest import write_json
 from mlnb.store.seal import seal
-from mlnb.store.signing import verify
 
 if TYPE_CHECKING:
     from mlnb.model.scorer import Scorer
@@ -304,23 +304,12 @@ def freeze_reference(package: Path, sample: object, name: str) -> tuple[Scorer, 
     from mlnb.model.inference import as_frame, checked_columns
     from mlnb.monitor.reference import summarise
 
-    scorer = load_package(package)
+    scorer = load_trusted(package)
     columns = checked_columns(as_frame(sample, name), scorer.signature.inputs)
     scores = scorer.score(columns)
     reference = summarise(scorer.signature, columns, scores.predictions, scores.probabilities)
     write_json(package / "reference.json", reference.to_json())
     return scorer, columns
-
-
-def load_package(folder: Path) -> Scorer:
-    """Load a version's package; what can execute code must be signed by a key that this user trusts."""
-    from mlnb.model.scorer import load_scorer
-
-    def trusted(digest: str, signature: str, key: str) -> bool:
-        verify(digest, signature, key)
-        return True
-
-    return load_scorer(folder, allow_code=trusted)
 
 
 def _package(version: Version, alias: str, yard: Yard, builder: Builder) -> Bento:

@@ -29,13 +29,13 @@ def compared(project: Project, first: str, second: str) -> Comparison:
     UsageError
         If they are one version.
     """
+    from mlnb.batch.trust import load_trusted
     from mlnb.judging.judgement import judged
     from mlnb.registry.comparison import Desk, compare
-    from mlnb.ship import load_package
 
     versions = project.models.get(first), project.models.get(second)
     evidence = judged(versions[0], project.audit)[0], judged(versions[1], project.audit)[0]
-    desk = Desk(project.models, project.state, project.state.files, load_package)
+    desk = Desk(project.models, project.state, project.state.files, load_trusted)
     return compare(desk, *versions, evidence)
 
 

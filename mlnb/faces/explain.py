@@ -106,13 +106,13 @@ def explained(project: Project, ref: str, wanted: Wanted) -> Explained:
     UsageError
         If there is no such row, file or part of the answer, or the budget is too small.
     """
-    from mlnb.ship import load_package
+    from mlnb.batch.trust import load_trusted
 
     version = project.models.get(ref)
     with tempfile.TemporaryDirectory(prefix="mlnb-explain-") as folder:
         package = Path(folder) / "package"
         project.models.unpack(version, package)
-        scorer = load_package(package)
+        scorer = load_trusted(package)
         sample = _sample(package, scorer)
         total = len(next(iter(sample.values())))
         rows = _chosen(wanted.row, scorer, sample, total)

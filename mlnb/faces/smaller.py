@@ -14,12 +14,12 @@ _COLUMNS = ("model", "bytes", "ms a row", "ms 1,000 rows", "difference", "labels
 
 def smaller(asked: Asked, ref: str, take: str, out: Path | None) -> int:
     """Measure a version's smaller models; with `take` and `out` write that one."""
+    from mlnb.batch.trust import load_trusted
     from mlnb.errors import ModelError, UsageError
     from mlnb.model.answers import Scores
     from mlnb.model.scorer import read_package
     from mlnb.model.smaller import compare, lines, make
     from mlnb.service.skew import read_sample
-    from mlnb.ship import load_package
     from mlnb.store.disk import storing, write_bytes
 
     if bool(take) != (out is not None):
@@ -40,7 +40,7 @@ def smaller(asked: Asked, ref: str, take: str, out: Path | None) -> int:
             with storing(out):
                 write_bytes(out, make(take, content))
             return asked.answer({"ref": version.ref, "model": take, "file": str(out)}, lambda made: [made["file"]])
-        scorer = load_package(folder)
+        scorer = load_trusted(folder)
         columns = scorer.signature.check(read_sample(folder))
         expected = Scores.from_json(json.loads((folder / "expected.json").read_bytes()))
         found = compare(scorer, content, columns, expected, project.settings.parity_limit)
