@@ -44,6 +44,7 @@ YOUNG_ELSEWHERE = timedelta(days=1)
 _DIGEST = re.compile(rb"[0-9a-f]{64}")
 _RUN = re.compile(rb"\d{8}-\d{6}-[0-9a-f]{6}")
 _BENTO = re.compile(rb"[0-9a-f]{16}")
+_PART = re.compile(r"[0-9a-f]{64}\.tmp-[0-9a-f]{16}")
 _SCANNED_BYTES = 4 << 20
 """An artifact up to this size that is JSON may name others: a larger one is a value."""
 
@@ -334,7 +335,8 @@ def _elsewhere(depot: Depot, needed: set[bytes], before: datetime, dry: bool) ->
     for tree in (PLAIN, SEALED):
         for one in depot.objects(tree):
             name = one.name.rpartition("/")[2]
-            if one.older(before) and len(name) == 64 and name.encode() not in needed:
+            ours = len(name) == 64 or _PART.fullmatch(name)
+            if one.older(before) and ours and name.encode() not in needed:
                 if not dry and not depot.remove_older(one.name, before):
                     continue
                 pieces.append(Garbage("object", one.name, one.size_bytes))

@@ -179,7 +179,7 @@ class FileStore:
         Raises
         ------
         CorruptError
-            If the bytes of one are missing, or not what was stored.
+            If the bytes of one are missing, or, where they are encrypted or copied now, not what was stored.
         RemoteError
             If the depot cannot be reached or written.
         """
@@ -338,10 +338,15 @@ class FileStore:
                     self._check(part, digest, digest_of(part), self.depot.name)
                     self.adopt(part)
                 else:
+                    if self.vault is not None:  # what was cut off on its way must not stay under the name of the whole
+                        self.vault.open(part, digest)
                     make_folder(place.parent)
                     with storing(place):
                         part.chmod(0o444)
+                        with part.open("rb") as file:
+                            os.fsync(file.fileno())
                         part.replace(place)
+                        sync_folder(place.parent)
                 return True
         return False
 

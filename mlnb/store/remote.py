@@ -10,7 +10,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -158,8 +158,13 @@ def put_whole(target: str, put: Callable[[str], None]) -> None:
     part = f"{target}.tmp-{secrets.token_hex(8)}"
     system, path = open_address(target)
     system.makedirs(str(Path(path).parent), exist_ok=True)
-    put(part)
-    system.mv(open_address(part)[1], path)
+    try:
+        put(part)
+        system.mv(open_address(part)[1], path)
+    except BaseException:
+        with suppress(OSError):
+            system.rm_file(open_address(part)[1])
+        raise
 
 
 @contextmanager

@@ -192,13 +192,16 @@ def test_the_depot_is_looked_through_only_when_asked_and_only_what_is_a_day_old_
     version = project.models.get("delays/1")
     old, young = files.put(b"old")[0], files.put(b"young")[0]
     files.keep([*version.files.values(), old, young])
+    place = next((tmp_path / "team").rglob(old[7:]))
+    half = place.with_name(f"{place.name}.tmp-00112233aabbccdd")  # of a machine that died while it put it
+    half.write_bytes(b"ol")
     everything = [path for path in (tmp_path / "team").rglob("*") if path.is_file()]
     age(*(path for path in everything if path.name != young[7:]))
     assert names(collect(elsewhere, project.ledger), "object") == []
     done = collect(elsewhere, project.ledger, depot=True)
-    assert names(done, "object") == [f"sha256/{old[7:9]}/{old[7:]}"]
+    assert names(done, "object") == [f"sha256/{old[7:9]}/{old[7:]}", f"sha256/{old[7:9]}/{half.name}"]
     left = {path.name for path in (tmp_path / "team").rglob("*") if path.is_file()}
-    assert left == {path.name for path in everything} - {old[7:]}
+    assert left == {path.name for path in everything} - {old[7:], half.name}
     with pytest.raises(UsageError, match="no depot"):
         collect(project.state, project.ledger, depot=True)
 

@@ -14,6 +14,8 @@ from mlnb.store.depot import Depot
 from mlnb.store.files import FileStore
 from mlnb.store.folder import StateFolder
 from mlnb.store.ledger import Ledger
+from mlnb.store.remote import put_whole
+from mlnb.store.vault import Vault
 
 CONTENT = b"weights" * 1000
 
@@ -105,3 +107,33 @@ def test_a_server_that_does_not_answer_is_told_without_the_password(tmp_path: Pa
         Ledger("postgresql://anna:pw1234@127.0.0.1:1/team")
     assert "pw1234" not in str(caught.value)
     assert "127.0.0.1" in caught.value.path
+
+
+def test_encrypted_bytes_that_were_cut_off_elsewhere_do_not_take_the_place_of_the_whole(
+    depot: Depot, tmp_path: Path
+) -> None:
+    vault = Vault([bytes(range(32))])
+    here, there = (FileStore(tmp_path / name, depot, vault) for name in ("here", "there"))
+    kept, _ = here.put(CONTENT)
+    here.keep([kept])
+    [sealed] = (tmp_path / "team/models").rglob("??/*")
+    whole = sealed.read_bytes()
+    sealed.chmod(0o644)
+    sealed.write_bytes(whole[:-1])
+    with pytest.raises(CorruptError):
+        there.read(kept)
+    assert places(tmp_path / "there") == []
+    sealed.write_bytes(whole)
+    assert there.read(kept) == CONTENT
+
+
+def test_what_was_half_put_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "team/models/sha256/00"
+
+    def put(part: str) -> None:
+        Path(part.removeprefix("file://")).write_bytes(b"half")
+        raise ConnectionError("gone")
+
+    with pytest.raises(ConnectionError):
+        put_whole(f"file://{folder}/{64 * '0'}", put)
+    assert places(folder) == []
