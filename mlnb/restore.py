@@ -28,7 +28,7 @@ from mlnb.registry.audit import Audit
 from mlnb.registry.registry import Registry
 from mlnb.store.disk import make_folder, replacing, storing
 from mlnb.store.folder import StateFolder
-from mlnb.store.ledger import Ledger
+from mlnb.store.ledger import Ledger, shown
 from mlnb.store.tables import AUDIT, AUDIT_HEAD, MODEL, OUTBOX, SCHEMA
 from mlnb.store.vault import vault_of
 
@@ -236,7 +236,7 @@ def _check_same(content: Content, connection: Connection) -> None:
 
 
 def _other(connection: Connection) -> UsageError:
-    name = connection.engine.url.render_as_string(hide_password=True)
+    name = shown(connection.engine.url)
     return UsageError(
         f"The ledger {name} holds other rows than the backup.", "Name an empty database: ledger in [tool.mlnb]."
     )

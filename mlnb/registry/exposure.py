@@ -21,6 +21,7 @@ from mlnb.registry.audit import Audit, AuditRow
 from mlnb.registry.policy import Act, Policy
 from mlnb.registry.verification import AuditReport
 from mlnb.store.folder import StateFolder
+from mlnb.store.ledger import shown
 
 _SHOWN = 5
 _MOVES = ("promote", "rollback")
@@ -53,7 +54,7 @@ def reviewed(
     if isinstance(where, Path):
         place, files = where.name, [where, where.parent, *files]
     else:
-        place = make_url(where).render_as_string(hide_password=True)
+        place = shown(make_url(where))
     notes = [*report.notes]
     if report.ok and policy.rules:
         rows = audit.log()

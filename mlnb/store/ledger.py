@@ -33,8 +33,8 @@ BUSY_TIMEOUT_S = 30
 _CONNECT_S = 10
 _HUNG_S = 300
 _ALONE = text("SELECT pg_advisory_xact_lock(hashtext('mlnb ledger'))")
-_TRY_LOCK = text("SELECT pg_try_advisory_lock(hashtext(:key))")
-_UNLOCK = text("SELECT pg_advisory_unlock(hashtext(:key))")
+_TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtext(:key))")
+_AS_LONG_AS_IT_TAKES = text("SET LOCAL idle_in_transaction_session_timeout = 0")
 _LOCK_POLL_S = 0.05
 
 
@@ -61,7 +61,7 @@ class Ledger:
 
     def __init__(self, location: Path | str) -> None:
         url = _url(location)
-        self.name = url.database if _is_sqlite(url) else url.render_as_string(hide_password=True)
+        self.name = url.database if _is_sqlite(url) else shown(url)
         if _is_sqlite(url):
             self._make_file(Path(url.database or ""))
         self._engine = _engine(url)
@@ -115,26 +115,25 @@ class Ledger:
         """
         if self._engine.dialect.name == "sqlite":
             lock = FileLock(f"{self.name}.{act}.lock")
-            try:
-                lock.acquire(timeout=wait_s)
-            except Timeout:
-                yield False
-                return
-            try:
-                yield True
-            finally:
-                lock.release()
-            return
-        # A session of its own holds it: neither a transaction that stays open nor the pool must be in the way.
-        with self._faults(), self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            key, until = {"key": f"mlnb {act}"}, time.monotonic() + wait_s
-            while not (held := bool(connection.scalar(_TRY_LOCK, key))) and time.monotonic() < until:
-                time.sleep(_LOCK_POLL_S)
+            held = _acquired(lock, wait_s)
             try:
                 yield held
             finally:
                 if held:
-                    connection.execute(_UNLOCK, key)
+                    lock.release()
+            return
+        # A transaction of its own holds it: PgBouncer may give what comes after a transaction to another session.
+        with self._faults(), self._writing.connect() as connection:
+            key, until = {"key": f"mlnb {act}"}, time.monotonic() + wait_s
+            while not (held := bool(connection.scalar(_TRY_LOCK, key))) and time.monotonic() < until:
+                connection.rollback()
+                time.sleep(_LOCK_POLL_S)
+            if held:
+                connection.execute(_AS_LONG_AS_IT_TAKES)
+            else:
+                connection.rollback()
+            yield held
+            connection.rollback()
 
     def close(self) -> None:
         """Close every connection; the next use opens a new one."""
@@ -224,6 +223,23 @@ class Ledger:
                     migrate(connection)
 
 
+def shown(url: URL) -> str:
+    """Return an address of a ledger without the passwords in it, as the drivers also take them behind the ``?``."""
+    secret = {name: "hidden" for name in url.query if "password" in name.casefold()}
+    return url.update_query_dict(secret).render_as_string(hide_password=True)
+
+
+def _acquired(lock: FileLock, wait_s: float) -> bool:
+    try:
+        with storing(Path(lock.lock_file), "made"):
+            lock.acquire(timeout=wait_s)
+    except StorageError as error:
+        if isinstance(error.__cause__, Timeout):
+            return False
+        raise
+    return True
+
+
 @cache
 def _insert_missing(table: Table, dialect: str) -> Insert:
     if dialect == "sqlite":
@@ -246,7 +262,7 @@ def _url(location: Path | str) -> URL:
         url = url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() not in ("sqlite", "postgresql") or not url.database:
         raise SettingsError(
-            f"The ledger cannot live at {url.render_as_string(hide_password=True)}.",
+            f"The ledger cannot live at {shown(url)}.",
             "Name a SQLite file or a PostgreSQL database.",
             key="ledger",
         )
@@ -268,7 +284,7 @@ def _engine(url: URL) -> Engine:
         engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise SettingsError(
-            f"The driver of {url.render_as_string(hide_password=True)} is not installed: {error}.",
+            f"The driver of {shown(url)} is not installed: {error}.",
             "Install it: pip install 'mlnb[postgres]'.",
             key="ledger",
         ) from error

@@ -246,10 +246,26 @@ def test_foreign_keys_hold(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["mysql://anna:secret@host/team", "postgresql+nosuch://anna:secret@host/team", "postgresql://", "sqlite://", "://"],
+    [
+        "mysql://anna:secret@host/team",
+        "postgresql+nosuch://anna:secret@host/team",
+        "postgresql+nosuch://host/team?user=anna&password=secret&sslpassword=secret",
+        "postgresql://",
+        "sqlite://",
+        "://",
+    ],
 )
 def test_an_address_that_leads_nowhere_is_refused_without_showing_a_password(address: str) -> None:
     with pytest.raises(SettingsError) as caught:
         Ledger(address)
     assert caught.value.key == "ledger"
     assert "secret" not in str(caught.value)
+
+
+def test_a_lock_that_cannot_be_made_is_a_storage_error_and_one_that_is_held_is_not_ours(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        with ledger.alone("outbox") as first, ledger.alone("outbox") as second:
+            assert (first, second) == (True, False)
+        (tmp_path / "ledger.db.gate.lock").mkdir()
+        with pytest.raises(StorageError, match=r"gate\.lock cannot be made"), ledger.alone("gate"):
+            pass
