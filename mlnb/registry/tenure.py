@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mlnb.registry.version import Approval, Promotion
 
 _DAY = timedelta(days=1)
+_LAST = datetime.max.replace(tzinfo=UTC) - _DAY
 _LEAP_YEARS = 9  # from 1896 to 1904: so long there may be no 29 February
 _FORMATS = ("%d %B %Y", "%d %b %Y", "%B %d %Y", "%b %d %Y")
 _ENDING = re.compile(r"(?<=\d)[snrt][tdh]\b")
@@ -205,9 +206,9 @@ def read_span(text: str, now: datetime) -> Span:
         return Span(begin, begin + _DAY)
     try:
         return _iso(" ".join(text.split()))
-    except ValueError:
+    except (ValueError, OverflowError):
         day = _spoken(words, today)
-    if day is None:
+    if day is None or day > _LAST:
         raise UsageError(
             f"{text!r} is neither a day nor a moment.", "Write it as 2026-03-03, 2026-03-03T14:00 (UTC) or '3 March'."
         )
