@@ -1,8 +1,8 @@
 """Requests about promotions become looks and acts in the notebook's project, for whoever the server says is asking.
 
-They are done in the server's own process, in a thread: a click is answered in milliseconds, where a command would
-first have to start. Nothing of a project is executed here; what a version's package holds is looked at by its digest
-and its signature, never loaded.
+They are done in the server's own process, in a thread: no command has to start first. Looking at versions executes
+nothing of theirs. Judging does: where a gate compares with the champion, the packages of both are loaded, with what of
+them can execute code only if a key that this user trusts has signed it; and gates of plug-ins are asked.
 """
 
 from __future__ import annotations

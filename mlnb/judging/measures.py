@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
-from mlnb.errors import MlnbError, UsageError
+from mlnb.errors import MlnbError, MonitorError, UsageError
 from mlnb.judging.case import Case, Measure
 from mlnb.model.gains import Gain, Gains
 from mlnb.model.gate_words import GAIN, TRIAL, family
@@ -165,8 +165,10 @@ def drift(name: str, case: Case) -> Finding:
     asked = read_predictions(folder, since=now - timedelta(days=DRIFT_DAYS), version=number)
     try:
         report = build_report(reference, asked, model=case.version.model, version=number, at=now)
-    except MlnbError:
+    except MonitorError:
         return Finding(missing=f"{case.champion.ref} was asked nothing in the last {DRIFT_DAYS} days")
+    except MlnbError as error:
+        return Finding(missing=f"what {case.champion.ref} was asked cannot be read: {error.problem}".removesuffix("."))
     if not report.features:
         return Finding(missing=f"{case.version.ref} has no column that is watched")
     worst = report.features[0]

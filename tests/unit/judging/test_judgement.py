@@ -219,6 +219,17 @@ def test_drift_compares_what_the_champion_was_asked_with_what_the_candidate_was_
     assert ("The column that differs most is wind" in most.sentence) is not passed
 
 
+def test_drift_says_that_the_log_cannot_be_read_and_not_that_nobody_asked(champion: SimpleNamespace) -> None:
+    folder = champion.project.state.predictions / "late"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "worker-1.db").write_bytes(b"no database" * 1000)
+    [verdict] = weigh(champion, "late/2", "drift_max <= 0.1").values()
+    shutil.rmtree(folder)
+    assert not verdict.passed
+    assert "what late/1 was asked cannot be read: The prediction log" in verdict.sentence
+
+
 def test_a_notebook_cannot_give_the_numbers_that_control_it(champion: SimpleNamespace) -> None:
     gates = {
         "approvals": "approvals >= 1",
