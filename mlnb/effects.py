@@ -83,9 +83,12 @@ def follow(
     aliases = registry.aliases(model)
     needed = set(aliases.values()).union(*(one.numbers for one in (spread or {}).values()))
     with tempfile.TemporaryDirectory(prefix="mlnb-route-") as folder:
-        packages = {number: Path(folder) / str(number) for number in sorted(needed)}
-        for number, package in packages.items():
-            registry.unpack(registry.get(f"{model}/{number}"), package)
+        packages, placed = {}, target.placed(model)
+        for number in sorted(needed):
+            version = registry.get(f"{model}/{number}")
+            if placed.get(number, "") != version.files.get("package.json"):  # it holds the digests of the others
+                packages[number] = Path(folder) / str(number)
+                registry.unpack(version, packages[number])
         return target.route(model, packages, aliases, spread)
 
 

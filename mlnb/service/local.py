@@ -42,6 +42,7 @@ from mlnb.service.tokens import check_guarded
 from mlnb.service.traffic import Traffic
 from mlnb.settings import Settings
 from mlnb.store.disk import make_folder, storing, write_bytes
+from mlnb.store.files import digest_of
 from mlnb.store.folder import StateFolder
 from mlnb.store.manifest import read_json, timestamp, write_json
 
@@ -156,6 +157,13 @@ class LocalTarget:
                     )
             prune(folder, set(aliases.values()))
             return None if started is None else self._deployment(name)
+
+    def placed(self, name: str) -> dict[int, str]:
+        """Return the versions that lie ready, each with the digest of its ``package.json``."""
+        versions = self._folder(name) / "versions"
+        found = {int(path.parent.name): path for path in versions.glob("*/package.json") if path.parent.name.isdigit()}
+        with storing(versions, "read"):
+            return {number: digest_of(path) for number, path in found.items()}
 
     def live(self, name: str) -> Live:
         """Return what is live in a service; see `mlnb.service.target.Target.live`."""

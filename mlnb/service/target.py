@@ -131,6 +131,10 @@ class Target(Protocol):
         """
         ...
 
+    def placed(self, name: str) -> Mapping[int, str]:
+        """Return the versions that `route` needs no packages of, each with the digest of its ``package.json``."""
+        ...
+
     def live(self, name: str) -> Live:
         """Return what is live in a service, with what was counted. Raises `ServiceError` where there is none."""
         ...

@@ -14,13 +14,16 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from sqlalchemy import update
 
-from mlnb.errors import SettingsError, StateError, StorageError
+from mlnb.effects import follow
+from mlnb.errors import SettingsError, StateError, StorageError, UntrustedError
 from mlnb.project import Project
 from mlnb.registry.outbox import Effect
 from mlnb.registry.version import Draft
 from mlnb.service.webhook import Webhook
 from mlnb.settings import Settings
+from mlnb.store.tables import ALIAS, VERSION
 from tests.unit.faces.conftest import Mlnb, Ran
 
 DIE_AFTER_THE_MOVE = """
@@ -271,3 +274,17 @@ def test_a_project_is_known_by_its_own_id_and_not_by_the_name_of_its_machine(pro
     project.models.promote("delays/1", "production", by="ben", effects=[older])
     assert project.effects.deliver() == ()
     assert project.outbox.waiting() == ()
+
+
+def test_what_lies_ready_is_not_unpacked_again_and_what_was_altered_is_not_placed(project: Project) -> None:
+    project.promote("delays/1", "production")
+    assert project.services.placed("delays") == {1: project.models.get("delays/1").files["package.json"]}
+    place = project.state.files.path(project.models.get("delays/1").files["words.txt"])
+    place.unlink()
+    follow("delays", project.models, project.services)
+    with project.ledger.write() as connection:
+        connection.execute(update(VERSION).where(VERSION.c.number == 2), {"exporter": "native", "seal": "", "key": ""})
+        connection.execute(update(ALIAS), {"number": 2})
+    with pytest.raises(UntrustedError, match="delays/2 is not what the audit log tells of"):
+        follow("delays", project.models, project.services)
+    assert set(project.services.placed("delays")) == {1}
