@@ -7,7 +7,6 @@ those of the other workers at the same port get them.
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -30,24 +29,34 @@ def has_connections(port: int) -> bool:
 
 
 def _sockets(port: int) -> Iterator[socket.socket]:
-    """Yield this process's sockets with a local port, as copies that are closed again."""
+    """Yield this process's sockets with a local port; they are borrowed, and nothing is closed.
+
+    A copy that is closed would let go of this process's locks on its file (fcntl(2)), which the log relies on.
+    """
     for entry in list(Path("/dev/fd").iterdir()):
         try:
-            copy = os.dup(int(entry.name))
-        except OSError:  # closed meanwhile; so is what has read the folder
+            found = socket.socket(fileno=int(entry.name))
+        except OSError:  # closed meanwhile, as is what has read the folder; or no socket
             continue
         try:
-            found = socket.socket(fileno=copy)
-        except OSError:  # no socket
-            os.close(copy)
-            continue
-        with found:
-            if found.family in _FAMILIES and found.getsockname()[1] == port:
+            if found.family in _FAMILIES and _port(found) == port:
                 yield found
+        finally:
+            found.detach()
+
+
+def _port(one: socket.socket) -> int:
+    try:
+        return int(one.getsockname()[1])
+    except OSError:  # closed meanwhile
+        return -1
 
 
 def _listens(one: socket.socket) -> bool:
-    return bool(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    try:
+        return bool(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    except OSError:
+        return False
 
 
 def _connected(one: socket.socket) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +23,7 @@ from mlnb.errors import ServiceError, SettingsError
 from mlnb.faces.cli import main
 from mlnb.service.bento import Bento, build_bento
 from mlnb.service.grpc_messages import HEALTH, INFERENCE
+from mlnb.service.grpc_sockets import close_listeners, has_connections
 from mlnb.service.local import LocalTarget
 from mlnb.service.lock import lock, read_lock
 from mlnb.service.log_reader import read_predictions
@@ -233,6 +236,27 @@ def test_a_restart_under_load_replaces_every_worker_and_loses_no_call(asked: Ask
 def children(deployed: Deployment) -> list[int]:
     told = Path(f"/proc/{deployed.pid}/task/{deployed.pid}/children").read_text().split()
     return [int(one) for one in told]
+
+
+def test_to_look_for_sockets_lets_go_of_no_lock_and_closes_none(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    other = (
+        "import fcntl, sys\n"
+        "try: fcntl.lockf(open(sys.argv[1], 'r+b'), fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+        "except BlockingIOError: print('locked')\n"
+    )
+    with path.open("wb") as file, socket.create_server(("127.0.0.1", 0)) as listener:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        port = listener.getsockname()[1]
+        assert not has_connections(port)
+        with socket.create_connection(("127.0.0.1", port)) as caller, listener.accept()[0]:
+            assert has_connections(port)
+            caller.getpeername()
+        close_listeners(port)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+        told = subprocess.run([sys.executable, "-c", other, str(path)], capture_output=True, text=True, check=True)
+    assert told.stdout == "locked\n"
 
 
 def test_a_port_is_of_one_service_alone_and_each_of_a_project_gets_its_own(
