@@ -8,6 +8,9 @@ of its own (``bentoml serve``) has that server's limits, and `mlnb.service.admis
   connection (408 where nothing was answered yet). Between requests ``idle_s`` is uvicorn's own timer.
 - **Heads.** More than ``max_header_bytes`` or 100 fields are refused with 431; what contradicts itself about its length
   (RFC 9112, section 6.1) or is no HTTP with 400, and the connection is closed, so nothing can be smuggled behind it.
+  What follows a chunked body (trailers) may be as large and is not looked at.
+- **Requests sent ahead.** Of those beyond the one that is answered a connection may have `_AHEAD`; they are answered,
+  and the connection is closed: what came behind them is to be sent again.
 - **Overload.** A POST beyond the worker's limit is refused from its head alone, without a task, with bytes that lie
   ready; health, readiness, metrics and every other GET are always answered. Refusing costs CPU as well, so at many
   times the load it would eat the worker: it may have `_SHARE` of the CPU time. The refusals beyond that wait, for
@@ -40,6 +43,7 @@ _REFUSAL_S = 6e-5  # of CPU time, its reading included
 _SHARE = 0.04
 _LEAST_A_SECOND = 100
 _BURST = 32
+_AHEAD = 16
 _PACE_S = 0.01
 _LOOKERS = 64  # connections beyond the limit that may ask for health and metrics
 _LONGEST_S = 2.0
@@ -171,7 +175,7 @@ class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn's typ
         self._admission = guard.admission
         self._since = 0.0  # when the part that is awaited began; 0 between requests
         self._in_head = True  # from the end of one request to the end of the next one's head
-        self._head_bytes = 0
+        self._head_bytes = 0  # that have come since the last head or part of a body: of a head, or of trailers
         self._unsent_since = 0.0
         self.only_looks = False
         self._refused = False  # the present request was refused from its head; its body is dropped
@@ -201,13 +205,20 @@ class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn's typ
         if not self._since:
             self._since = perf_counter()
         self._idle_since = 0.0
-        if self._in_head:
-            self._head_bytes += len(data)
+        self._head_bytes += len(data)
         super().data_received(data)
         if self._parts is not None:
             self._begin()
-        if self._in_head and self._head_bytes > self._guard.limits.max_header_bytes and not self.transport.is_closing():
+        if self._head_bytes > self._guard.limits.max_header_bytes and not self.transport.is_closing():
             self._end(_LARGE)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a field of the head, as uvicorn does; trailers are none."""
+        if self._in_head:
+            name = name.lower()
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Begin to answer a request, or refuse it."""
@@ -219,6 +230,9 @@ class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn's typ
         if self._held or self.transport.is_closing():
             self._refused = True  # a pipelined request behind a refusal that waits: answering it would be out of turn
             self.transport.close()
+        elif self.pipeline and (len(self.pipeline) >= _AHEAD or not self.cycle.keep_alive):
+            self._refused = True
+            self.cycle.keep_alive = False  # of the last one that is answered
         elif large or len(self.headers) > _HEADER_FIELDS:
             self._refused = True
             self._end(_LARGE)
@@ -238,13 +252,14 @@ class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn's typ
 
     def on_body(self, body: bytes) -> None:
         """Keep a part of the body."""
+        self._head_bytes = 0
         if self._parts is not None:
             self._parts.append(body)
         elif not self._refused:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Count the request that has arrived whole."""
+        """Count the request that has arrived whole, where it may ask for a prediction."""
         self._since = 0.0
         self._in_head = True
         if self._refused:
@@ -252,7 +267,7 @@ class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn's typ
         if self._parts is not None:
             self._answer_whole(b"".join(self._parts))
             return
-        if not self.cycle.response_complete:
+        if self.scope["method"] == "POST" and not self.cycle.response_complete:
             self.scope[ARRIVED] = perf_counter()
             self._admission.enter()
         super().on_message_complete()

@@ -216,6 +216,35 @@ def test_requests_sent_ahead_are_answered_in_order(door: Door) -> None:
     assert [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]] == [200, 200, 404]
 
 
+def test_of_many_requests_sent_ahead_the_first_are_answered_and_the_connection_ends(door: Door) -> None:
+    ahead = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    answers = door.say(ahead * 400).split(b"HTTP/1.1 ")[1:]
+
+    assert [int(answer[:3]) for answer in answers] == [200] * 17
+    assert [b"\r\nconnection: close\r\n" in answer for answer in answers] == [False] * 16 + [True]
+
+
+def test_what_follows_a_chunked_body_is_no_header_and_has_an_end(door: Door) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    body = b"%x\r\n%s\r\n0\r\n" % (len(SMALL), SMALL)
+    answer = door.say(head + body + b"X-Request-Id: trailing\r\nContent-Encoding: gzip\r\n\r\n")
+    assert status(answer) == 200
+    assert b"trailing" not in answer
+
+    with door.connect() as connection:
+        connection.sendall(head + body)
+        assert eventually(lambda: ends_within(connection, b"X-More: 1\r\n" * 500))
+
+
+def ends_within(connection: socket.socket, sent: bytes) -> bool:
+    """Send once more; say whether the service has ended the connection."""
+    try:
+        connection.sendall(sent)
+    except (ConnectionResetError, BrokenPipeError):
+        return True
+    return False
+
+
 def test_a_body_that_was_not_waited_for_is_not_taken_for_the_next_request(door: Door) -> None:
     head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n"
     answer = door.say(head % (b"/nowhere", 40) + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -264,14 +293,20 @@ def test_one_connection_more_than_there_may_be_is_refused_unless_it_asks_for_hea
 
 
 def test_who_does_not_take_the_answer_is_cut_off(door: Door) -> None:
-    asked = 1500
+    some, asked = 12, 0
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.settimeout(20)
         connection.connect(("127.0.0.1", door.port))
-        connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * asked)
         mine = connection.getsockname()[1]
-        assert eventually(lambda: given_up(door.port, mine), 20)
+
+        def cut_off() -> bool:
+            nonlocal asked
+            asked += some
+            ended = ends_within(connection, b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * some)
+            return ended or given_up(door.port, mine)
+
+        assert eventually(cut_off, 20)
         assert heard(connection).count(b"HTTP/1.1 200") < asked
 
 
