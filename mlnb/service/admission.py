@@ -21,7 +21,8 @@ J. D. C. Little, "A Proof for the Queuing Formula L = λW" (1961). K. Nichols, V
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
@@ -157,9 +158,21 @@ class Admission:
 
     def scored(self, began: float) -> None:
         """Say that a request was scored, which was no waiting."""
-        took = self._clock() - began
-        self._scored_s += took
-        self._waited -= took
+        self.charge(self._clock() - began)
+
+    def charge(self, took_s: float) -> None:
+        """Say for how many seconds requests were scored, one or together, which was no waiting."""
+        self._scored_s += took_s
+        self._waited -= took_s
+
+    @contextmanager
+    def apart(self, scope: MutableMapping[str, Any]) -> Iterator[None]:
+        """Count the request of a scope in a ``with`` block, and not what it took: it asks for no prediction."""
+        counted = scope.pop(ARRIVED, None) is not None
+        try:
+            yield
+        finally:
+            self.under_way -= counted
 
     def leave(self, arrived: float) -> None:
         """Count a request that has been answered, or given up."""

@@ -76,7 +76,7 @@ class Answering:
         self._configuration = configuration
         self._metrics = metrics
         self._pool = ThreadPoolExecutor(_THREADS, "mlnb-predict")
-        self._batcher = Batcher() if configuration.batching else None
+        self._batcher = Batcher(admission.charge) if configuration.batching else None
         self._logged = configuration.log != "off"
 
     def close(self) -> None:
@@ -163,8 +163,8 @@ class Answering:
         if inline and self._batcher is not None and self._admission.under_way > 1:
             began = self._admission.begin(arrived, deadline)
             asked = read(body, routing, alias, form, max_rows)
-            scored = await self._batcher.score(asked.version, asked.request.rows)
             self._admission.scored(began)
+            scored = await self._batcher.score(asked.version, asked.request.rows)
             return answer(asked, scored, form, request_id=request_id, arrived=arrived, ids=ids, logged=logged)
 
         def work() -> Predicted:

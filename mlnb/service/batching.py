@@ -12,7 +12,9 @@ whatever comes beside a request, sets ``batching = false``.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
+from time import perf_counter
 
 from msgspec import Struct
 
@@ -33,13 +35,19 @@ class _Waiting(Struct, frozen=True):
 class Batcher:
     """Scores on the event loop, together what came together.
 
+    Parameters
+    ----------
+    charge : callable
+        Told after each call of a model for how many seconds its requests were scored.
+
     Attributes
     ----------
     calls, requests : int
         How often models were asked, and for how many requests.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, charge: Callable[[float], None]) -> None:
+        self._charge = charge
         self._waiting: list[_Waiting] = []
         self.calls = self.requests = 0
 
@@ -78,8 +86,10 @@ class Batcher:
             return
         self.calls += 1
         self.requests += len(batch)
+        began = perf_counter()
         try:
             scored = score(version, [row for one in batch for row in one.rows])
+            self._charge(perf_counter() - began)
         except Exception as error:  # noqa: BLE001  # goes to whoever asked
             if len(batch) == 1:
                 batch[0].scored.set_exception(error)

@@ -367,6 +367,20 @@ def test_a_limit_that_was_set_stays_and_one_of_a_slow_model_does_not_reach_zero(
     assert (fixed.limit, slow.limit) == (7, 16)
 
 
+def test_what_asks_for_no_prediction_is_under_way_and_says_nothing_about_the_wait() -> None:
+    clock = Clock()
+    admission, scope = Admission(0, 0.1, 60.0, clock), dict[str, object]()
+    for _ in range(20):
+        admission.arrive(scope)
+        with admission.apart(scope):
+            assert admission.under_way == 1
+            clock.now += 5.0
+        assert (admission.under_way, scope) == (0, {})
+    run(admission, clock, 5000.0, 2)
+
+    assert admission.limit >= 256
+
+
 def test_what_a_burst_has_brought_in_is_refused_where_it_has_waited_for_too_long() -> None:
     clock = Clock()
     admission = Admission(0, 0.1, 60.0, clock)

@@ -29,7 +29,8 @@ def test_what_gathers_in_one_turn_is_one_call_and_a_bad_row_is_refused_alone(
     rows = _rows(packages[1])
     far = {**rows[0], "age": 1e6}
     asked = [(first, rows[:1]), (second, rows[1:4]), (first, [rows[4], far]), (first, rows[6:9]), (second, rows[9:10])]
-    batcher = Batcher()
+    spent: list[float] = []
+    batcher = Batcher(spent.append)
 
     async def together(wrong: bool) -> list[Scored | BaseException]:
         waiting = [batcher.score(version, list(given)) for version, given in asked]
@@ -52,6 +53,7 @@ def test_what_gathers_in_one_turn_is_one_call_and_a_bad_row_is_refused_alone(
             assert list(found[-1].faults) == ["rows[0]: column 'age' must be a number, but is the string 'old'"]
         else:
             assert (batcher.calls, batcher.requests) == (2, 5)  # one call of each version
+            assert len(spent) == 2  # whose time is told once, not for each request
 
 
 def test_a_batch_has_no_more_rows_than_its_limit_unless_one_request_has(
@@ -60,7 +62,7 @@ def test_a_batch_has_no_more_rows_than_its_limit_unless_one_request_has(
     place(tmp_path, "delays", packages, {"production": 1})
     version = load_routing(tmp_path, Routing("", 0, {}, "")).aliases["production"]
     row = _rows(packages[1])[0]
-    batcher = Batcher()
+    batcher = Batcher([].append)
 
     async def together() -> list[Scored]:
         counts = (MOST_ROWS - 1, 2, 1, MOST_ROWS + 5)
