@@ -82,10 +82,10 @@ class Answering:
     def close(self) -> None:
         """Commit what is queued and let go of the log."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-        self.experiments.close()
-        if self.log is not None:
-            self.log.close()
-            self.log = None
+        log, self.log = self.log, None
+        if log is not None:
+            log.close()
+        self.experiments.close()  # last: a shadow that hangs holds it up
 
     def opened_log(self) -> PredictionLog:
         """Return the log.
@@ -121,6 +121,7 @@ class Answering:
             Why nothing is answered.
         """
         arrived, body = perf_counter(), b""
+        routing, alias = self._router.routing, route.alias
         choice: Choice | None = None
         try:
             body = await read_body(scope, receive, self._configuration)
@@ -133,11 +134,16 @@ class Answering:
             if choice is None:
                 predicted = await self._scored(body, routing, alias, form, request_id, arrived, deadline)
             else:
+                routing = choice.routing
                 predicted = await self._chosen(choice, body, form, request_id, arrived, deadline)
         except Exception as error:
             known = error if isinstance(error, RequestError) else _FAILED
             if not known.retry_after_s:  # what is refused for its number alone is counted, not logged
-                await self._commit_refusal(known, body, route.alias, request_id, arrived, choice)
+                record = refusal(known, body, routing, alias, request_id=request_id, arrived=arrived, ids=self.ids)
+                try:
+                    await committed(self.opened_log().append(choice.marked([record]) if choice else [record]))
+                except RequestError as unlogged:
+                    raise (unlogged if error is known else error) from unlogged
             raise
         if predicted.records:
             await committed(self.opened_log().append(predicted.records))
@@ -192,13 +198,6 @@ class Answering:
             raise RequestError(
                 f"The answer took more than {deadline - arrived:g} seconds.", "Send fewer rows.", status=503
             ) from error
-
-    async def _commit_refusal(
-        self, error: RequestError, body: bytes, alias: str, request_id: str, arrived: float, choice: Choice | None
-    ) -> None:
-        routing = choice.routing if choice else self._router.routing
-        record = refusal(error, body, routing, alias, request_id=request_id, arrived=arrived, ids=self.ids)
-        await committed(self.opened_log().append(choice.marked([record]) if choice else [record]))
 
     def _shadowed(self, records: Sequence[Record]) -> None:
         if self.log is not None:

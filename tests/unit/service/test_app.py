@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mlnb.service.app import Application
+from mlnb.service.app import Application, kept_up
 from mlnb.service.bento import Bento
 from mlnb.service.body import Message
 from mlnb.service.configuration import Configuration
@@ -127,6 +127,13 @@ def test_a_wrong_request_is_refused_by_name_and_logged(
     assert row["prediction"] is None
     sent = body if isinstance(body, bytes) else json.dumps(body).encode()
     assert row["inputs"] == sent.decode()[:16_384]
+
+
+def test_what_is_refused_is_logged_under_the_version_that_was_asked_by_number(service: Running) -> None:
+    path = "/v2/models/delays/versions/2/infer"
+    assert service.ask("POST", path, {"inputs": 5}, {"X-Request-Id": "by number"}).status == 400
+    row = service.logged()["by number"]
+    assert (row["version"], row["alias"], row["status"]) == (2, "staging", 400)
 
 
 def test_a_wrong_path_or_method_is_refused(service: Running) -> None:
@@ -301,6 +308,47 @@ def test_an_answer_that_cannot_be_logged_is_not_sent_and_readiness_recovers(
     in_process(tmp_path, Configuration(), scenario)
     (batch,) = read_predictions(tmp_path / "log")
     assert batch.status == (200,)
+
+
+def test_an_unknown_failure_is_told_where_its_record_cannot_be_written_either(
+    tmp_path: Path, hooked_package: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place(tmp_path / "bento", "delays", {1: hooked_package}, {"staging": 1})
+
+    async def scenario(application: Application) -> None:
+        application._router.routing.aliases["staging"].scorer.hooks = "no hook"  # type: ignore[assignment]
+        log = application._answering.log
+        assert log is not None and log._database is not None
+        log._database._connection.execute("PRAGMA query_only = ON")
+        sent = json.dumps({"rows": [{**ROW, "wind": 1.0}]}).encode()
+        asked: list[Message] = [{"type": "http.request", "body": sent, "more_body": False}]
+        status, _ = await drive(application, "POST", "/predict", asked)
+        assert status == 500
+        log._database._connection.execute("PRAGMA query_only = OFF")
+
+    in_process(tmp_path, Configuration(), scenario)
+    assert "'str' object has no attribute 'preprocess'" in caplog.text
+
+
+def test_what_cannot_be_followed_for_a_moment_is_followed_again(caplog: pytest.LogCaptureFixture) -> None:
+    tried = 0
+    again = asyncio.Event()
+
+    async def follow() -> None:
+        nonlocal tried
+        tried += 1
+        if tried == 1:
+            raise PermissionError("not now")
+        again.set()
+        await asyncio.Event().wait()
+
+    async def both() -> None:
+        task = asyncio.create_task(kept_up(follow))
+        await asyncio.wait_for(again.wait(), 20)
+        task.cancel()
+
+    asyncio.run(both())
+    assert "PermissionError: not now" in caplog.text
 
 
 def test_a_service_without_a_live_alias_is_alive_but_not_ready(tmp_path: Path) -> None:
