@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from time import perf_counter, time_ns
 from types import MappingProxyType
@@ -38,6 +39,7 @@ Sent: TypeAlias = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 _LOGGER = logging.getLogger("mlnb.service")
 _PLAIN = ("/v1/", "/v2/")  # whose protocols know errors as one text
+_AGAIN_S = 0.5
 
 
 class Application:
@@ -121,7 +123,7 @@ class Application:
         """Return this worker's own readiness or samples; see `mlnb.service.crew`."""
         if what == READINESS:
             if self._answering.log is not None and self._answering.log.problem:  # so that the next one who asks knows
-                self._answering.log.probe().add_done_callback(lambda probed: probed.cancelled() or probed.exception())
+                _probe(self._answering.log)
             return self._readiness()
         routing = self._router.routing
         return worker_samples(self._metrics, self.admission, routing.revision, ready=self.ready).to_json()
@@ -177,8 +179,9 @@ class Application:
         """Start what needs the running loop: at life span, or at the first request where a host sends none."""
         self.open()
         if not self._following:
-            loop, follow = asyncio.get_running_loop(), self._answering.experiments.follow(self._router)
-            self._following = [loop.create_task(one) for one in (self._router.follow(), follow, self.access.follow())]
+            experiments = partial(self._answering.experiments.follow, self._router)
+            follows = (self._router.follow, experiments, self.access.follow)
+            self._following = [asyncio.create_task(kept_up(follow)) for follow in follows]
 
     async def _exchange(self, scope: Message, receive: Receive, send: Send) -> None:
         status, headers, body = await self._responded(scope, receive)
@@ -228,23 +231,23 @@ class Application:
             return Answer(200, b'{"alive":true}')
         if route.name == "/readyz":
             if self._answering.log is not None and self._answering.log.problem:
-                await asyncio.wait([self._answering.log.probe()])
-            body = await service_readiness(self._crew, self._readiness())
-            return Answer(200 if body["ready"] else 503, encode(body))
+                await asyncio.wait([_probe(self._answering.log)])
+            told = await service_readiness(self._crew, self._readiness)
+            return Answer(200 if told["ready"] else 503, encode(told))
         if route.name == "/metrics":
-            samples = await service_samples(self._crew, self.report(METRICS))
+            samples = await service_samples(self._crew, partial(self.report, METRICS))
             openmetrics = wants_openmetrics(scope["headers"])
             text = exposition(samples, openmetrics=openmetrics)
             return Answer(200, text.encode(), kind=OPENMETRICS if openmetrics else TEXT)
-        if route.name == "/labels":
-            return await self._label(await read_body(scope, receive, self.configuration))
-        if route.name == "/explain":
-            return await self._explain(await read_body(scope, receive, self.configuration))
+        if route.name in ("/labels", "/explain"):
+            body = await read_body(scope, receive, self.configuration)
+            with self.admission.apart(scope):
+                return await (self._label(body) if route.name == "/labels" else self._explain(body, scope))
         if route.path:
             routing = self._router.routing
             needs = self.access.needs if self.access.guarded else None
-            told = describe(route.path, routing, self.configuration, ready=self.ready, named=self._routes, needs=needs)
-            return Answer(200, told.body, told.kind, told.headers)
+            page = describe(route.path, routing, self.configuration, ready=self.ready, named=self._routes, needs=needs)
+            return Answer(200, page.body, page.kind, page.headers)
         return await self._answering.predict(route, scope, receive, request_id)
 
     async def _label(self, body: bytes) -> Answer:
@@ -254,7 +257,7 @@ class Application:
         await committed(self._answering.opened_log().label(labels, time_ns()))
         return Answer(200, encode({"accepted": len(labels)}))
 
-    async def _explain(self, body: bytes) -> Answer:
+    async def _explain(self, body: bytes, scope: Message) -> Answer:
         budget = self.configuration.explain_evaluations
         if not budget:
             raise RequestError(
@@ -265,7 +268,16 @@ class Application:
         from mlnb.service.explain import explain
 
         _, version = self._router.routing.version_of("")
-        return Answer(200, await self._answering.in_thread(explain, body, version, budget), version=version.ref)
+        now = perf_counter()
+        allowed = self.admission.deadline(scope["headers"], now) - now
+        try:
+            async with asyncio.timeout(allowed):
+                told = await self._answering.in_thread(explain, body, version, budget)
+        except TimeoutError as error:
+            raise RequestError(
+                f"The explanation took more than {allowed:g} seconds.", "Send fewer rows.", status=503
+            ) from error
+        return Answer(200, told, version=version.ref)
 
     def _readiness(self) -> dict[str, object]:
         routing, refused = self._router.routing, self._router.refused
@@ -282,6 +294,23 @@ class Application:
             "refused": None if refused is None else {"revision": refused.revision, "problem": refused.problem},
             "pid": os.getpid(),
         }
+
+
+def _probe(log: PredictionLog) -> asyncio.Future[None]:
+    """Try to write into a log; its `problem` tells what became of it."""
+    probe = log.probe()
+    probe.add_done_callback(lambda probed: probed.cancelled() or probed.exception())
+    return probe
+
+
+async def kept_up(follow: Callable[[], Awaitable[None]]) -> None:
+    """Follow something for ever: where that fails, its stack trace goes to the log and it begins again."""
+    while True:
+        try:
+            await follow()
+        except Exception:  # what is live must not be left as it is without a word
+            _LOGGER.exception("What is followed could not be looked at; it is tried again.")
+        await asyncio.sleep(_AGAIN_S)
 
 
 def _default_folder(model: str) -> Path:

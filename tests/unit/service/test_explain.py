@@ -22,7 +22,7 @@ Ask = Callable[..., tuple[int, Any]]
 def ask(bento: Bento, tmp_path: Path) -> Ask:
     """Ask the application of a Bento, in this process, with a budget."""
 
-    def asked(path: str, body: object, budget: str = "") -> tuple[int, Any]:
+    def asked(path: str, body: object, budget: str = "", allowed_ms: bytes = b"") -> tuple[int, Any]:
         environ = {
             "MLNB_PREDICTIONS": str(tmp_path / "log"),
             **({"MLNB_EXPLAIN_EVALUATIONS": budget} if budget else {}),
@@ -43,7 +43,7 @@ def ask(bento: Bento, tmp_path: Path) -> Ask:
                 "type": "http",
                 "method": "GET" if body is None else "POST",
                 "path": path,
-                "headers": [],
+                "headers": [(b"x-request-timeout-ms", allowed_ms)] if allowed_ms else [],
                 "root_path": "",
             }
             await application(scope, receive, send)
@@ -97,6 +97,11 @@ def test_what_cannot_be_explained_is_refused(ask: Ask, body: object, budget: str
     found, told = ask("/explain", body, budget)
     assert found == status
     assert said in json.dumps(told)
+
+
+def test_an_explanation_is_waited_for_no_longer_than_its_caller_waits(ask: Ask) -> None:
+    status, told = ask("/explain", {"rows": [ROW] * 20}, "20000", b"1")
+    assert (status, told["error"]["problem"]) == (503, "The explanation took more than 0.001 seconds.")
 
 
 def test_the_openapi_document_describes_it_where_it_is_there(ask: Ask) -> None:
