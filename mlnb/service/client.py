@@ -70,7 +70,7 @@ class Client:
         except (OSError, HTTPException, ValueError) as error:
             self._connection.close()
             raise ServiceError(
-                f"The service at {self._url} does not answer {path}: {error or type(error).__name__}.",
+                f"The service at {self._url} does not answer {path}: {str(error) or type(error).__name__}.",
                 "See `mlnb services list` and `mlnb services logs NAME`.",
             ) from error
         return Reply(response.status, content if isinstance(content, dict) else {})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from mlnb.errors import RequestError
@@ -118,8 +118,8 @@ class Crew:
             waiting.set_result(Told(supervisor if isinstance(supervisor, dict) else {}, told))
 
 
-async def service_readiness(crew: Crew | None, own: Mapping[str, object]) -> Mapping[str, object]:
-    """Return the readiness of a service: what is true of all its workers, of this process where it is the only one.
+async def service_readiness(crew: Crew | None, report: Callable[[], Said]) -> Said:
+    """Return the readiness of a service: what is true of all its workers; as this process has it where it is alone.
 
     Raises
     ------
@@ -127,6 +127,7 @@ async def service_readiness(crew: Crew | None, own: Mapping[str, object]) -> Map
         503, if the supervisor or every worker is silent.
     """
     if crew is None:
+        own = report()
         return {**own, "workers": [{"pid": own["pid"], "state": "ready", "revision": own["revision"]}]}
     return readiness_of(await crew.ask(READINESS))
 
@@ -162,7 +163,7 @@ def readiness_of(told: Told) -> dict[str, object]:
     }
 
 
-async def service_samples(crew: Crew | None, own: Said) -> Sums:
+async def service_samples(crew: Crew | None, report: Callable[[], Said]) -> Sums:
     """Return the samples of a service: its workers', its former workers' and its supervisor's.
 
     Raises
@@ -171,7 +172,7 @@ async def service_samples(crew: Crew | None, own: Said) -> Sums:
         503, if the supervisor does not answer.
     """
     if crew is None:
-        alone = _sums(own)
+        alone = _sums(report())
         state = {"process_start_time_seconds": _STARTED, 'mlnb_workers{state="ready"}': 1.0}
         return Sums(alone.totals, {**alone.gauges, **state})
     told = await crew.ask(METRICS)
