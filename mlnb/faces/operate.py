@@ -66,7 +66,7 @@ def answer_export(asked: Asked, name: str, kind: str, out: Path | None, image: s
     predictions = project.state.predictions / name
     folder = project.state.services / name
     if kind == "compose":
-        text = compose_file(deployment, image, project.settings)
+        text = compose_file(deployment, project.state.project, folder, image, project.settings)
     else:
         text = systemd_unit(deployment, folder, predictions, project.settings, user=kind == "systemd-user")
     if out is None:

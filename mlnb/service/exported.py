@@ -17,9 +17,11 @@ from pathlib import Path
 from string import Template
 
 from mlnb.errors import ServiceError
+from mlnb.service.access import FILE as TOKENS
 from mlnb.service.bento_seal import check_bento
 from mlnb.service.configuration import configure
 from mlnb.service.target import Deployment
+from mlnb.service.tokens import check_guarded
 from mlnb.settings import Settings
 
 _KILLED_AFTER_S = 10  # the supervisor ends its workers itself by then
@@ -27,6 +29,15 @@ _IMAGE_PORT = 8080
 _HEALTH = (
     "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ['PORT'] + '/readyz', timeout=2)"
 )
+_HEALTH_TLS = (  # it knows itself by its own certificate, whatever name that has
+    "import os, ssl, urllib.request; c = ssl.create_default_context(); c.check_hostname = False; "
+    "c.verify_mode = ssl.CERT_NONE; c.load_cert_chain(os.environ['MLNB_TLS_CERT'], os.environ['MLNB_TLS_KEY']); "
+    "urllib.request.urlopen('https://127.0.0.1:' + os.environ['PORT'] + '/readyz', timeout=2, context=c)"
+)
+_LOG = "predictions:/var/lib/mlnb"
+_MOUNTED = "/run/mlnb"
+_FILES = ("tokens_file", "tls_cert", "tls_key", "tls_client_ca")
+_SECRET = ("log_redact_key",)
 
 
 def systemd_unit(deployment: Deployment, folder: Path, predictions: Path, settings: Settings, *, user: bool) -> str:
@@ -44,6 +55,7 @@ def systemd_unit(deployment: Deployment, folder: Path, predictions: Path, settin
         Whether it is a unit of a user's own manager instead of the system's.
     """
     check_bento(Path(deployment.bento))
+    check_guarded(deployment.name, settings.host, folder, configure(settings.service, {}))
     source = Path(deployment.bento) / "src"
     for path in (source, folder, predictions):
         if not str(path).isprintable():
@@ -78,35 +90,56 @@ def systemd_unit(deployment: Deployment, folder: Path, predictions: Path, settin
     )
 
 
-def compose_file(deployment: Deployment, image: str, settings: Settings) -> str:
-    """Return the text of a compose file that serves what a deployment serves.
+def compose_file(deployment: Deployment, project: Path, folder: Path, image: str, settings: Settings) -> str:
+    """Return the text of a compose file that serves what a deployment serves, guarded as it is.
+
+    The tokens, the certificate and the key are mounted; a key that masks what is logged is asked of the environment.
 
     Parameters
     ----------
     deployment : Deployment
         Of the local target; its Bento is what the image is built from.
+    project, folder : Path
+        What the files are named from that the settings name, and the service's folder, where its tokens are.
     image : str
         The image; where it is empty, named after the Bento.
     settings : Settings
         The project's; what is set for its services becomes variables.
+
+    Raises
+    ------
+    ServiceError
+        If others than this machine would reach it without a token, and nobody meant it.
     """
-    bento = Path(deployment.bento)
-    variables = {f"MLNB_{key.upper()}": _spelled(value) for key, value in settings.service.items()}
+    bento, configuration = Path(deployment.bento), configure(settings.service, {})
+    check_guarded(deployment.name, settings.host, folder, configuration)
+    files = {key: project / str(settings.service[key]) for key in _FILES if settings.service.get(key)}
+    if "tokens_file" not in files and (folder / TOKENS).is_file():
+        files["tokens_file"] = folder / TOKENS
+    variables = {key: _spelled(value).replace("$", "$$") for key, value in settings.service.items()}
+    variables |= {key: f"{_MOUNTED}/{key}" for key in files}
+    variables |= {key: f"${{MLNB_{key.upper()}:?is not in the environment}}" for key in _SECRET if variables.get(key)}
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     published = [f"{host}:{deployment.port}:{_IMAGE_PORT}"]
     if deployment.grpc_port:
-        published.append(f"{host}:{deployment.grpc_port}:{configure(settings.service, {}).grpc_port}")
+        published.append(f"{host}:{deployment.grpc_port}:{configuration.grpc_port}")
     return _filled(
         "compose.template",
         name=deployment.name,
         service=deployment.name.lower(),
         image=_scalar(image or f"{bento.parent.name}:{bento.name}"),
         context=_scalar(str(bento / "src")),
-        environment=_scalar(variables),
+        environment=json.dumps({f"MLNB_{key.upper()}": text for key, text in variables.items()}, ensure_ascii=False),
+        volumes=_scalar([_LOG, *(_mount(path, f"{_MOUNTED}/{key}") for key, path in files.items())]),
         published=_scalar(published),
-        health=_scalar(["CMD", "/opt/service/bin/python", "-c", _HEALTH]),
+        health=_scalar(["CMD", "/opt/service/bin/python", "-c", _HEALTH_TLS if configuration.tls_cert else _HEALTH]),
         stop_s=_stop_s(settings),
     )
+
+
+def _mount(path: Path, target: str) -> dict[str, object]:
+    there: dict[str, object] = {"create_host_path": False}
+    return {"type": "bind", "source": str(path), "target": target, "read_only": True, "bind": there}
 
 
 def _stop_s(settings: Settings) -> int:

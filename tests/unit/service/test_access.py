@@ -18,11 +18,13 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+import yaml
 
 from mlnb.errors import ServiceError, SettingsError, UsageError
 from mlnb.project import Project
 from mlnb.service.access import Access, read_tokens
 from mlnb.service.bento import Bento
+from mlnb.service.exported import compose_file
 from mlnb.service.local import LocalTarget
 from mlnb.service.tokens import Tokens, Wish
 from mlnb.settings import Settings
@@ -274,6 +276,10 @@ def test_a_service_speaks_tls_to_callers_it_was_told_of_and_takes_up_a_renewed_c
         routed = target.route("delays", packages, {"production": 1, "staging": 2})  # the target's own client
         assert routed is not None and routed.aliases["staging"] == "delays/2"
         assert target.status("delays").url == started.url
+        text = compose_file(started, tmp_path, tmp_path, "", Settings(service=settings))
+        _, _, *health = yaml.safe_load(text)["services"]["delays"]["healthcheck"]["test"]
+        environ = {"PORT": str(started.port), "MLNB_TLS_CERT": str(served.cert), "MLNB_TLS_KEY": str(served.key)}
+        subprocess.run([sys.executable, *health], env=environ, check=True)
 
         issue(tmp_path, "service", authority)
         assert eventually(lambda: shown(started.port, authority.cert, caller) != first)

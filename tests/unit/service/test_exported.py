@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
+from mlnb.errors import ServiceError
 from mlnb.service.bento import Bento
 from mlnb.service.exported import compose_file, systemd_unit
 from mlnb.service.target import Deployment
@@ -61,9 +63,9 @@ def test_a_unit_starts_the_service_from_its_bento_and_may_write_two_folders_alon
         assert (checked.returncode, checked.stderr) == (0, "")
 
 
-def test_a_compose_file_drops_every_right_and_passes_what_is_set(bento: Bento) -> None:
-    settings = Settings(service={"workers": 2, "access_log": True, "tls_cert": "/run/$x.pem"})
-    document = yaml.safe_load(compose_file(deployed(bento.path), "", settings))
+def test_a_compose_file_drops_every_right_and_passes_what_is_set(bento: Bento, tmp_path: Path) -> None:
+    settings = Settings(service={"workers": 2, "access_log": True, "log_segments": "s3://$x"})
+    document = yaml.safe_load(compose_file(deployed(bento.path), tmp_path, tmp_path, "", settings))
     service = document["services"]["delays"]
     assert service["image"] == bento.tag
     assert (Path(service["build"]["context"]) / "Dockerfile").is_file()
@@ -72,8 +74,35 @@ def test_a_compose_file_drops_every_right_and_passes_what_is_set(bento: Bento) -
     assert service["environment"] == {
         "MLNB_WORKERS": "2",
         "MLNB_ACCESS_LOG": "true",
-        "MLNB_TLS_CERT": "/run/$$x.pem",
+        "MLNB_LOG_SEGMENTS": "s3://$$x",
     }
     assert service["volumes"] == ["predictions:/var/lib/mlnb"] and "predictions" in document["volumes"]
     written = next(line for line in (bento.source / "Dockerfile").read_text().splitlines() if "HEALTHCHECK" in line)
     assert service["healthcheck"]["test"] == ["CMD", *json.loads(written.partition(" CMD ")[2])]
+
+
+def test_a_compose_file_is_guarded_as_the_service_is_and_tells_no_key(bento: Bento, tmp_path: Path) -> None:
+    folder = tmp_path / ".mlnb" / "services" / "delays"
+    folder.mkdir(parents=True)
+    reached = Settings(host="0.0.0.0")
+    for refused in (
+        lambda: compose_file(deployed(bento.path), tmp_path, folder, "", reached),
+        lambda: systemd_unit(deployed(bento.path), folder, tmp_path, reached, user=True),
+    ):
+        with pytest.raises(ServiceError, match=r"would answer everybody who reaches 0\.0\.0\.0"):
+            refused()
+    (folder / "tokens.json").write_text("{}")
+    chosen = {"tls_cert": "own.pem", "tls_key": "/etc/$key.pem", "log_redact": "age", "log_redact_key": "never told"}
+    text = compose_file(deployed(bento.path), tmp_path, folder, "", Settings(host="0.0.0.0", service=chosen))
+    service = yaml.safe_load(text)["services"]["delays"]
+    mounted = {one["target"]: one["source"] for one in service["volumes"][1:]}
+    found = {key: mounted[value] for key, value in service["environment"].items() if value in mounted}
+    assert found == {
+        "MLNB_TOKENS_FILE": str(folder / "tokens.json"),
+        "MLNB_TLS_CERT": str(tmp_path / "own.pem"),
+        "MLNB_TLS_KEY": "/etc/$$key.pem",
+    }
+    assert len(mounted) == 3
+    assert all(one["read_only"] and not one["bind"]["create_host_path"] for one in service["volumes"][1:])
+    assert service["environment"]["MLNB_LOG_REDACT_KEY"].startswith("${MLNB_LOG_REDACT_KEY:?")
+    assert "never told" not in text
