@@ -16,13 +16,26 @@ from mlnb.errors import SettingsError
 
 FILE = "service.json"
 FORMAT = 2  # 1 had no "source"
-_HIGHEST = {
-    "log_sample": 1.0,
-    "log_keep_days": 36_500.0,
-    "log_window_ms": 60_000.0,
-    "grpc_port": 65_535.0,
-    "grpc_age_s": 3600.0,
+_LONGEST_S = 2_000_000.0  # 23 days; gRPC counts milliseconds in 31 bits
+_MOST = float(2**31 - 1)
+_RANGES = {  # of numbers; where one is not here, from 0 to _MOST, or to _LONGEST_S if it is of seconds
+    "max_rows": (1.0, _MOST),
+    "max_body_bytes": (1.0, _MOST),
+    "body_s": (0.01, _LONGEST_S),
+    "answer_s": (0.01, _LONGEST_S),
+    "wait_s": (0.001, _LONGEST_S),
+    "max_connections": (1.0, _MOST),
+    "max_header_bytes": (256.0, _MOST),
+    "header_s": (0.01, _LONGEST_S),
+    "send_s": (0.01, _LONGEST_S),
+    "workers": (0.0, 512.0),  # half of the places in the table of connections: a restart has two of each
+    "log_sample": (0.0, 1.0),
+    "log_keep_days": (0.0, 36_500.0),
+    "log_window_ms": (0.0, 60_000.0),
+    "grpc_port": (0.0, 65_535.0),
+    "grpc_age_s": (0.0, 3600.0),
 }
+_PUBLIC = ("metrics", "docs")
 _WORDS = {"log": ("durable", "strict", "fast", "off"), "log_failure": ("stop", "serve"), "log_format": ("text", "json")}
 
 
@@ -137,7 +150,7 @@ def configure(table: Mapping[str, object], environ: Mapping[str, str]) -> Config
     Raises
     ------
     SettingsError
-        If a key is unknown or its value is not of the key's type.
+        If a key is unknown, or its value is not of the key's type or range.
     """
     known = {field.name: type(field.default) for field in fields(Configuration)}
     chosen: dict[str, str | int | float | bool] = {}
@@ -156,11 +169,19 @@ def configure(table: Mapping[str, object], environ: Mapping[str, str]) -> Config
             raise SettingsError(
                 f"The service's setting {key} is {chosen[key]!r}.", f"It is one of {', '.join(words)}.", key=key
             )
-    for key, highest in _HIGHEST.items():
-        if not 0 <= float(chosen.get(key, 0)) <= highest:
-            raise SettingsError(
-                f"The service's setting {key} is {chosen[key]!r}.", f"It is from 0 to {highest:g}.", key=key
-            )
+    if not set(str(chosen.get("public", "")).split()) <= set(_PUBLIC):
+        raise SettingsError(
+            f"The service's setting public is {chosen['public']!r}.",
+            f"It is one of {', '.join(_PUBLIC)}, or both with a space between.",
+            key="public",
+        )
+    for key, value in chosen.items():
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            lowest, highest = _RANGES.get(key, (0.0, _LONGEST_S if key.endswith("_s") else _MOST))
+            if not lowest <= value <= highest:  # NaN is in no range
+                raise SettingsError(
+                    f"The service's setting {key} is {value!r}.", f"It is from {lowest:g} to {highest:g}.", key=key
+                )
     return Configuration(**chosen)  # type: ignore[arg-type]  # _typed has checked each against its field
 
 
@@ -218,7 +239,7 @@ def _typed(key: str, value: object, kind: type) -> str | int | float | bool:
     if isinstance(value, str) or (isinstance(value, int | float) and not isinstance(value, bool)):
         try:
             number = kind(value)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:  # NaN and infinity are no int
             raise fault from error
         if isinstance(value, str) or number == value:
             return number  # type: ignore[no-any-return]
