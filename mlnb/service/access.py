@@ -53,6 +53,8 @@ _RATES = "rates.bin"
 _SLOT = struct.Struct("=8sdd")
 _SLOTS = 512
 _BURST_S = 1.0
+_LITTLE_S = 1e-3
+_SINCE_START = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # of the machine, its sleep included
 _LONGEST_S = 3600.0
 _NOBODY = "0" * 64
 _LOGGER = logging.getLogger("mlnb.service")
@@ -277,12 +279,18 @@ def warn_of_openness(host: str, access: Access, configuration: Configuration) ->
 
 
 class _Rates:
-    """A table of 512 tokens: when each would be due if it had asked evenly, in seconds of the machine's own clock."""
+    """A table of 512 tokens: when each would be due if it had asked evenly, in seconds of the machine's own clock.
+
+    That clock begins anew with the machine, so a table that was written before it did is begun anew as well.
+    """
 
     def __init__(self, path: Path) -> None:
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            os.ftruncate(self._file, _SLOT.size * _SLOTS)
+            with self._locked():
+                if os.fstat(self._file).st_mtime < time.time() - time.clock_gettime(_SINCE_START):
+                    os.pwrite(self._file, bytes(_SLOT.size * _SLOTS), 0)
+                os.ftruncate(self._file, _SLOT.size * _SLOTS)  # and says that it was done
             self._table = mmap.mmap(self._file, _SLOT.size * _SLOTS)
         except OSError as error:
             _LOGGER.warning("%s cannot be written (%s): each worker counts its rates for itself.", path, error.strerror)
@@ -295,6 +303,8 @@ class _Rates:
         with self._locked():
             at, request_due, row_due = self._slot(token, now)
             interval = 1 / token.requests_s if token.requests_s else 0.0
+            if request_due - now > max(_BURST_S, interval) + _LITTLE_S:  # nobody may owe so much: of another clock
+                request_due = 0.0
             wait = max(request_due - now - max(_BURST_S - interval, 0.0), row_due - now - _BURST_S, 0.0)
             if not wait:
                 _SLOT.pack_into(self._table, at, token.id.encode(), max(request_due, now) + interval, row_due)

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import time
@@ -20,12 +21,13 @@ from urllib.request import urlopen
 import pytest
 import yaml
 
-from mlnb.errors import ServiceError, SettingsError, UsageError
+from mlnb.errors import RequestError, ServiceError, SettingsError, UsageError
 from mlnb.project import Project
 from mlnb.service.access import Access, read_tokens
 from mlnb.service.bento import Bento
 from mlnb.service.exported import compose_file
 from mlnb.service.local import LocalTarget
+from mlnb.service.protocols import Route
 from mlnb.service.tokens import Tokens, Wish
 from mlnb.settings import Settings
 from mlnb.store.folder import StateFolder
@@ -229,6 +231,29 @@ def test_tokens_are_looked_for_where_they_are_named_and_must_be_there(tmp_path: 
         read_tokens(tmp_path / "tokens.json")
     with pytest.raises(SettingsError, match="format 2"):
         Access(tmp_path / "tokens.json").load()
+
+
+def test_what_a_caller_owes_outlives_a_worker_and_not_the_machine(tmp_path: Path) -> None:
+    text = Tokens(tmp_path, Project(tmp_path).audit, "tester").add("batch", Wish(requests_s=1.0, rows_s=1.0))
+    route, sent = Route("/predict", "", "POST"), [(b"authorization", b"Bearer " + text.encode())]
+
+    def started() -> Access:
+        access = Access(tmp_path / "tokens.json")
+        access.load()
+        return access
+
+    access = started()
+    access.charge(access.admit(route, sent), 900)
+    with pytest.raises(RequestError, match="above its rate"):
+        started().admit(route, sent)
+    os.utime(tmp_path / "rates.bin", (0, 0))  # as it was left before the machine started
+    assert started().admit(route, sent) is not None
+
+    table = (tmp_path / "rates.bin").read_bytes()
+    at = table.index(text[5:13].encode())
+    far = struct.pack("=8sdd", text[5:13].encode(), time.monotonic() + 600, 0.0)
+    (tmp_path / "rates.bin").write_bytes(table[:at] + far + table[at + len(far) :])
+    assert started().admit(route, sent) is not None  # nobody may owe ten minutes at one request a second
 
 
 @pytest.mark.parametrize(
