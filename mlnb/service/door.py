@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import socket
 from collections.abc import Callable
 from ssl import SSLContext
@@ -21,7 +22,34 @@ _AT_ONCE = 16
 _PATIENCE_S = 0.01
 _IMPATIENT = 8
 _EXHAUSTED_S = 0.5
+_FURTHER = 256  # descriptors: the log, the model, and those who only look (`mlnb.service.connection`)
 _PASSING = (ConnectionError, BlockingIOError, InterruptedError)
+
+
+def make_room(connections: int) -> None:
+    """Allow this process the descriptors of so many connections and of its own files; say where it may not have them.
+
+    Parameters
+    ----------
+    connections : int
+        That it is to keep open.
+    """
+    wanted = connections + _FURTHER
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    except (OSError, ValueError):  # the system's own limit is lower
+        allowed = soft
+    if allowed < wanted:
+        _LOGGER.warning(
+            "max_connections is %d, but this process may have %d files and connections open: raise its limit of open "
+            "files (ulimit -n, LimitNOFILE=).",
+            connections,
+            allowed,
+        )
 
 
 class Counted(set[asyncio.Protocol]):

@@ -24,7 +24,7 @@ from mlnb.service.balance import Balance
 from mlnb.service.configuration import Configuration, read_configuration
 from mlnb.service.connection import server_options
 from mlnb.service.crew import METRICS, Crew
-from mlnb.service.door import Counted, Door
+from mlnb.service.door import Counted, Door, make_room
 from mlnb.service.grpc_call import check_grpc
 from mlnb.service.messages import write_to_standard_error
 from mlnb.service.wire import FORMAT, Said, Wire
@@ -56,6 +56,7 @@ def work(source: Path, inherited: Inherited) -> int:
         state = os.environ.get("MLNB_SERVICE_STATE")
         configuration = read_configuration(Path(state) if state else None, os.environ)
         write_to_standard_error(configuration.log_format, accesses=configuration.access_log)
+        make_room(configuration.max_connections)
         application = Application.from_environment(source, os.environ)
         application.open()
         if configuration.grpc_port:

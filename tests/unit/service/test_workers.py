@@ -286,6 +286,20 @@ def test_a_worker_that_ends_soon_after_its_start_is_followed_later_each_time_up_
         assert [delay_after(member, failures) for failures in (0, 1)] == [0.0, 0.2]  # once, at once
 
 
+def test_a_worker_allows_itself_the_descriptors_of_its_connections_as_far_as_it_may() -> None:
+    code = (
+        "import resource\n"
+        "from mlnb.service.door import make_room\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (200, 600))\n"
+        "for connections in (100, 50, 4096):\n"
+        "    make_room(connections)\n"
+        "    print(resource.getrlimit(resource.RLIMIT_NOFILE))\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines() == ["(356, 600)", "(356, 600)", "(600, 600)"]
+    assert told.stderr.count("may have 600 files and connections open") == 1
+
+
 def test_as_many_workers_as_a_control_group_has_cores(tmp_path: Path) -> None:
     quota = tmp_path / "cpu.max"
     quota.write_text("50000 100000\n")
