@@ -13,6 +13,7 @@ from mlnb.service.launch import PLACES
 
 _ENTRY = Struct("=i")
 _ABSENT = -1
+_UNUSED = b"\xff"
 
 
 class Balance:
@@ -47,7 +48,9 @@ class Balance:
 
     def exceeded(self, connections: int) -> bool:
         """Return whether another worker that accepts has fewer than `connections`."""
-        counts = (count for (count,) in _ENTRY.iter_unpack(self._map[:]))
+        used = self._map[:].rstrip(_UNUSED)  # which all bytes of _ABSENT are: the places behind the last one in use
+        used += _UNUSED * (-len(used) % _ENTRY.size)
+        counts = (count for (count,) in _ENTRY.iter_unpack(used))
         return any(_ABSENT < count < connections for count in counts)
 
     def close(self) -> None:

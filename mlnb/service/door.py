@@ -111,6 +111,11 @@ class Door:
         self._open = False
         self._impatient = 0
 
+    @property
+    def greets(self) -> bool:
+        """Whether callers were accepted whose TLS handshake is not done."""
+        return bool(self._greeting)
+
     def open(self) -> None:
         """Begin to accept."""
         self._open = True

@@ -173,7 +173,7 @@ class Worker(uvicorn.Server):  # type: ignore[misc]  # uvicorn's types are not f
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
-        if not self._connections or loop.time() >= self._ends_at:
+        if not (self._connections or self._door.greets) or loop.time() >= self._ends_at:
             self.should_exit = True
         else:
             loop.call_later(_LOOK_S, self._look)

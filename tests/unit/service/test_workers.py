@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -17,17 +18,22 @@ import pytest
 
 from mlnb.errors import ServiceError
 from mlnb.faces.cli import main
+from mlnb.service.balance import Balance
 from mlnb.service.bento import Bento
 from mlnb.service.bento_seal import seal_bento
 from mlnb.service.client import Client
+from mlnb.service.door import Counted, Door
 from mlnb.service.footprint import usable_cores
+from mlnb.service.launch import PLACES, make_table
 from mlnb.service.local import LocalTarget
 from mlnb.service.log_reader import read_predictions
 from mlnb.service.member import READY, Member, delay_after
 from mlnb.service.skew import read_sample
 from mlnb.service.target import Deployment
+from mlnb.service.tls import Certificate, server_context
 from mlnb.settings import Settings
 from mlnb.store.folder import StateFolder
+from tests.bench.certificates import issue
 from tests.bench.kills import Callers, kills, until
 
 
@@ -298,6 +304,46 @@ def test_a_worker_allows_itself_the_descriptors_of_its_connections_as_far_as_it_
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.splitlines() == ["(356, 600)", "(356, 600)", "(600, 600)"]
     assert told.stderr.count("may have 600 files and connections open") == 1
+
+
+def test_only_workers_that_accept_and_have_fewer_connections_go_first() -> None:
+    table = make_table()
+    workers = {place: Balance(table, place) for place in (0, 3, PLACES - 1)}
+    assert not any(one.exceeded(2**31 - 1) for one in workers.values())
+    for place, connections in ((0, 5), (3, 255), (PLACES - 1, 511)):
+        workers[place].put(connections)
+        assert (workers[0].exceeded(5), workers[0].exceeded(6)) == (False, True)
+    workers[0].leave()
+    assert (workers[3].exceeded(255), workers[3].exceeded(256)) == (False, True)
+    Balance(table).bury(3)
+    assert (workers[0].exceeded(511), workers[0].exceeded(512)) == (False, True)
+    for one in workers.values():
+        one.close()
+    os.close(table)
+
+
+def test_a_caller_whose_handshake_is_not_done_is_greeted_still_when_no_more_are_accepted(tmp_path: Path) -> None:
+    served, table = issue(tmp_path, "service"), make_table()
+    balance = Balance(table, 0)
+
+    async def greet() -> None:
+        listener = socket.create_server(("127.0.0.1", 0))
+        context = server_context(Certificate(str(served.cert), str(served.key)))
+        door = Door(listener, balance, Counted(balance), asyncio.Protocol, context)
+        door.open()
+        with socket.create_connection(listener.getsockname()):
+            async with asyncio.timeout(20):
+                while not door.greets:
+                    await asyncio.sleep(0.001)
+                door.close()
+                assert door.greets
+        async with asyncio.timeout(20):
+            while door.greets:
+                await asyncio.sleep(0.001)
+
+    asyncio.run(greet())
+    balance.close()
+    os.close(table)
 
 
 def test_as_many_workers_as_a_control_group_has_cores(tmp_path: Path) -> None:
