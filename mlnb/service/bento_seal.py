@@ -77,9 +77,10 @@ def folder_digest(folder: Path) -> str:
     """Return the digest of the names and bytes of all files below `folder`, compiled ones excepted."""
     digest = hashlib.sha256(f"{LAYOUT}\n".encode())
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
+        inside = path.relative_to(folder)
+        if path.is_file() and "__pycache__" not in inside.parts:
             content = path.read_bytes()
-            digest.update(f"{path.relative_to(folder).as_posix()}\n{len(content)}\n".encode())
+            digest.update(f"{inside.as_posix()}\n{len(content)}\n".encode())
             digest.update(content)
     return "sha256:" + digest.hexdigest()
 
@@ -95,7 +96,7 @@ def sealed(bento: Path) -> bool:
 
 def _digest(bento: Path) -> str:
     source = bento / "src"
-    for path in sorted(source.rglob("*")):
+    for path in (source, *sorted(source.rglob("*"))):
         if path.is_symlink() or not (path.is_dir() or path.is_file()):
             raise CorruptError(
                 f"The Bento {bento} holds a link or a special file, {path.relative_to(source)}.",

@@ -42,12 +42,17 @@ def _linked(source: Path, elsewhere: Path) -> None:
     (source / "numpy").symlink_to(elsewhere / "numpy")
 
 
+def _linked_whole(source: Path, elsewhere: Path) -> None:
+    source.rename(elsewhere / "src")
+    source.symlink_to(elsewhere / "src")
+
+
 def _allowed(source: Path, elsewhere: Path) -> None:
     aliases = source / "aliases.json"
     aliases.write_text(aliases.read_text().replace('"code": []', '"code": ["sha256:00"]'))
 
 
-@pytest.mark.parametrize("spoil", [_changed, _added, _taken_away, _linked, _allowed])
+@pytest.mark.parametrize("spoil", [_changed, _added, _taken_away, _linked, _linked_whole, _allowed])
 def test_a_bento_that_was_changed_is_not_started(
     copy: Path, target: LocalTarget, spoil: Callable[[Path, Path], None], tmp_path: Path
 ) -> None:
@@ -57,6 +62,15 @@ def test_a_bento_that_was_changed_is_not_started(
         target.start("delays", copy)
     with pytest.raises(MlnbError), target.trial(copy):
         pass
+
+
+def test_a_bento_below_a_folder_of_compiled_files_is_sealed_as_any_other(copy: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "__pycache__" / "bento"
+    shutil.copytree(copy, moved)
+    check_bento(moved)
+    _changed(moved / "src", tmp_path)
+    with pytest.raises(CorruptError, match="was changed after it was built"):
+        check_bento(moved)
 
 
 def test_a_strangers_bento_and_one_without_a_seal_are_not_started(
