@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -133,6 +134,11 @@ class Counts:
         ]
         return json.dumps({"format": FORMAT, "arms": rows}).encode()
 
+    def total(self, text: bytes, experiments: Collection[str]) -> dict[Arm, Tally]:
+        """Return what all workers have counted, this one's part as in `text`, which may not be written yet."""
+        others = (_read(path) for path in _files(self._folder.parent) if path != self._path)
+        return _summed((_parsed(text), *others), experiments)
+
     def write(self, text: bytes) -> None:
         """Replace this process's file where anything was counted since; what cannot be written is written later."""
         if text == self._written or (not self._written and b'"experiment"' not in text):
@@ -147,30 +153,55 @@ class Counts:
 
 def read_counts(state: Path, experiments: Collection[str]) -> dict[Arm, Tally]:
     """Return what all workers together have counted of the given experiments."""
-    total: dict[Arm, Tally] = {}
-    for path in sorted((state / FOLDER).glob("*.json")):
-        for arm, tally in _read(path):
-            if arm.experiment in experiments:
-                total.setdefault(arm, Tally()).add(tally)
-    return total
+    return _summed((_read(path) for path in _files(state)), experiments)
 
 
 def sweep(state: Path, experiments: Collection[str]) -> None:
-    """Remove the files in which nothing of the given experiments is counted."""
-    for path in (state / FOLDER).glob("*.json"):
-        if not any(arm.experiment in experiments for arm, _ in _read(path)):
+    """Remove the files of processes that have ended in which nothing of the given experiments is counted."""
+    for path in _files(state):
+        if not _runs(path) and not any(arm.experiment in experiments for arm, _ in _read(path)):
             path.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> Iterator[tuple[Arm, Tally]]:
+def _files(state: Path) -> list[Path]:
+    return sorted((state / FOLDER).glob("*.json"))
+
+
+def _runs(path: Path) -> bool:
+    """Say whether the process that writes a file is there, or another one of its number."""
+    number = path.name.partition("-")[0]
+    if not number.isdigit():
+        return False
     try:
-        document = json.loads(path.read_bytes())
-        rows: Iterable[Mapping[str, object]] = document["arms"] if document["format"] <= FORMAT else ()
-    except (OSError, ValueError, KeyError, TypeError):  # swept, or not ours
-        return
-    for row in rows:
-        latency = row["latency"]
-        requests, errors, slow, dropped = (int(str(row[name])) for name in ("requests", "errors", "slow", "dropped"))
-        buckets = {int(bucket): int(count) for bucket, count in latency.items()} if isinstance(latency, dict) else {}
-        arm = Arm(str(row["experiment"]), int(str(row["version"])), bool(row["shadow"]))
-        yield arm, Tally(requests, errors, slow, dropped, buckets)
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def _summed(parts: Iterable[Iterable[tuple[Arm, Tally]]], experiments: Collection[str]) -> dict[Arm, Tally]:
+    total: dict[Arm, Tally] = {}
+    for arm, tally in chain.from_iterable(parts):
+        if arm.experiment in experiments:
+            total.setdefault(arm, Tally()).add(tally)
+    return total
+
+
+def _read(path: Path) -> list[tuple[Arm, Tally]]:
+    try:
+        return _parsed(path.read_bytes())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # swept, or not ours
+        return []
+
+
+def _parsed(text: bytes) -> list[tuple[Arm, Tally]]:
+    document = json.loads(text)
+    found: list[tuple[Arm, Tally]] = []
+    for row in document["arms"] if document["format"] <= FORMAT else ():
+        requests, errors, slow, dropped = (int(row[name]) for name in ("requests", "errors", "slow", "dropped"))
+        buckets = {int(bucket): int(count) for bucket, count in row["latency"].items()}
+        arm = Arm(str(row["experiment"]), int(row["version"]), bool(row["shadow"]))
+        found.append((arm, Tally(requests, errors, slow, dropped, buckets)))
+    return found

@@ -16,12 +16,12 @@ from time import perf_counter, time
 
 from mlnb.errors import RequestError
 from mlnb.service.canary import Event, abort, judge, measure, timestamp
-from mlnb.service.counts import Arm, Counts, Tally, read_counts
+from mlnb.service.counts import Arm, Counts, Tally, sweep
 from mlnb.service.forms import Form
 from mlnb.service.log import Ids, Record
 from mlnb.service.router import Router, Routing, Spread
 from mlnb.service.shadow import Append, Asked, Shadows
-from mlnb.service.traffic import COLUMN, caller_digest, place_of
+from mlnb.service.traffic import COLUMN, EVENTS, caller_digest, place_of
 
 _LOOK_S = 0.25
 _AFTER_S = 0.002
@@ -78,6 +78,8 @@ class Experiments:
         self._counts = Counts(state)
         self._shadows = Shadows(ids, append)
         self._max_rows = max_rows
+        self._ended: set[str] = set()  # experiments whose canary has failed, which could not be written down
+        self._swept: Routing | None = None
 
     def choose(
         self,
@@ -96,7 +98,8 @@ class Experiments:
         traffic = spread.traffic
         role = traffic.role
         key = self._key(spread, chosen, form, headers, body) if role else ""
-        number = traffic.choose(key or request_id, spread.base, time())
+        ended = traffic.id in self._ended
+        number = spread.base if ended else traffic.choose(key or request_id, spread.base, time())
         caller = caller_digest(key) if key else None
         return Choice(spread.routings[number], chosen, number, role, caller, spread)
 
@@ -139,7 +142,7 @@ class Experiments:
         while True:
             await asyncio.sleep(_LOOK_S)
             routing = router.routing
-            if not routing.traffic:
+            if not routing.traffic and routing is self._swept:
                 continue
             self._counts.keep({spread.traffic.id for spread in routing.traffic.values()})
             look = loop.run_in_executor(None, self._look, routing, self._counts.text())
@@ -149,16 +152,20 @@ class Experiments:
                 _LOGGER.error("The traffic of %s cannot be written down: %s", routing.model, error)
 
     def close(self) -> None:
-        """Write down what was counted, and let go of the shadows."""
-        self._shadows.close()
+        """Write down what was counted, and let go of the shadows, once the one that runs has ended."""
         self._counts.write(self._counts.text())
+        self._shadows.close()
 
     def _look(self, routing: Routing, counted: bytes) -> None:
         self._counts.write(counted)
+        if routing is not self._swept:
+            self._swept = routing
+            told = {event.stem for event in (self._state / EVENTS).glob("*.json")}  # which the project has not seen yet
+            sweep(self._state, told | {spread.traffic.id for spread in routing.traffic.values()})
         running = {alias: spread for alias, spread in routing.traffic.items() if spread.traffic.canary}
         if not running:
             return
-        counts = read_counts(self._state, {spread.traffic.id for spread in running.values()})
+        counts = self._counts.total(counted, {spread.traffic.id for spread in running.values()})
         for alias, spread in running.items():
             self._judge(routing, alias, spread, counts)
 
@@ -178,7 +185,14 @@ class Experiments:
         evidence = {**measure(tally, base), "share": share, "errors": float(tally.errors), "slow": float(tally.slow)}
         evidence["base_requests"] = float(base.requests)
         event = Event(traffic.id, routing.model, alias, canary.version, spread.base, timestamp(), sentence, evidence)
-        if abort(self._state, event):
+        try:
+            first = abort(self._state, event)
+        except OSError as error:
+            if traffic.id not in self._ended:
+                self._ended.add(traffic.id)  # here at once; for all workers as soon as it can be written down
+                _LOGGER.error("%s That cannot be written down yet: %s.", sentence, error)
+            return
+        if first:
             _LOGGER.warning("%s", sentence)
 
     def _key(self, spread: Spread, alias: str, form: Form, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -14,10 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlnb.errors import CorruptError, ServiceError
+from mlnb.errors import CorruptError, RequestError, ServiceError
 from mlnb.service.canary import Event, abort, judge, measure, read_events
 from mlnb.service.counts import Arm, Counts, Tally, read_counts, sweep
-from mlnb.service.router import Routing, load_routing
+from mlnb.service.experiments import Choice, Experiments
+from mlnb.service.forms import OwnForm
+from mlnb.service.log import Ids
+from mlnb.service.router import Router, Routing, load_routing
 from mlnb.service.routing_files import place, prune, read_aliases
 from mlnb.service.traffic import (
     Canary,
@@ -146,12 +150,53 @@ def test_counts_of_all_workers_are_added_and_those_of_an_experiment_that_is_over
         counts.of(Arm("new", 2)).observe(400, 0.001)  # not JSON: says nothing of the version
         counts.of(Arm("old", 1)).observe(500, 0.001)
         counts.write(counts.text())
-    (tmp_path / "counts" / "torn.json").write_bytes(b'{"format": 1, "ar')
+    for name, text in (("torn", b'{"format": 1, "ar'), ("odd", b'{"format": 1, "arms": [{"requests": 1}]}')):
+        (tmp_path / "counts" / f"{name}.json").write_bytes(text)
     assert read_counts(tmp_path, {"new"}) == {Arm("new", 2): Tally(4, 2, 0, 0, {39: 4})}
     sweep(tmp_path, {"new"})
     assert len(read_counts(tmp_path, {"old"})) == 1
     sweep(tmp_path, {"newer"})
+    left = sorted((tmp_path / "counts").iterdir())
+    assert len(left) == 2  # of a process that is there
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    for path in left:
+        path.rename(path.with_name(f"{ended.pid}-{path.name.partition('-')[2]}"))
+    sweep(tmp_path, {"newer"})
     assert list((tmp_path / "counts").iterdir()) == []
+
+
+def test_a_canary_that_fails_while_nothing_can_be_written_answers_no_more(
+    tmp_path: Path, packages: dict[int, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    canary = Canary(2, (1.0,), 60.0, 0.0, 0.02, min_requests=1)
+    place(tmp_path, "delays", packages, {"production": 1}, {"production": Traffic("5e1f", canary=canary)})
+    for folder in ("events", "counts"):
+        (tmp_path / folder).write_bytes(b"")  # a file: what belongs below it cannot be written
+    router = Router(tmp_path, tmp_path)
+    router.load()
+    experiments = Experiments(tmp_path, Ids(), list, 10)
+
+    def chosen() -> Choice:
+        found = experiments.choose(router.routing, "", OwnForm(), (), b"", "request")
+        assert found is not None
+        return found
+
+    async def fail_and_wait() -> None:
+        for _ in range(3):
+            with pytest.raises(RequestError), experiments.counted(chosen(), 0.0):
+                raise RequestError("It failed.", "Ask another.", status=500)
+        following = asyncio.create_task(experiments.follow(router))
+        async with asyncio.timeout(20):
+            while chosen().number != 1:
+                await asyncio.sleep(0.01)
+        following.cancel()
+
+    assert chosen().number == 2
+    asyncio.run(fail_and_wait())
+    assert "3 of 3 requests failed" in caplog.text
+    assert "cannot be written down yet" in caplog.text
+    experiments.close()
 
 
 def test_a_canary_is_ended_once_and_its_evidence_is_whole(tmp_path: Path) -> None:
