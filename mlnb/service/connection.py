@@ -5,48 +5,34 @@ of its own (``bentoml serve``) has that server's limits, and `mlnb.service.admis
 
 - **Slow callers.** One sweep a second looks at every connection, so a request pays for no timer: a head that is not
   whole after ``header_s``, a body after ``body_s`` more, an answer that is not taken within ``send_s`` ends the
-  connection (408 where nothing was answered yet). Between requests ``idle_s`` is uvicorn's own timer.
+  connection (408 where nothing was answered yet). Between requests ``idle_s``, by the sweep or uvicorn's timer.
 - **Heads.** More than ``max_header_bytes`` or 100 fields are refused with 431; what contradicts itself about its length
   (RFC 9112, section 6.1) or is no HTTP with 400, and the connection is closed, so nothing can be smuggled behind it.
   What follows a chunked body (trailers) may be as large and is not looked at.
 - **Requests sent ahead.** Of those beyond the one that is answered a connection may have `_AHEAD`; they are answered,
   and the connection is closed: what came behind them is to be sent again.
 - **Overload.** A POST beyond the worker's limit is refused from its head alone, without a task, with bytes that lie
-  ready; health, readiness, metrics and every other GET are always answered. Refusing costs CPU as well, so at many
-  times the load it would eat the worker: it may have `_SHARE` of the CPU time. The refusals beyond that wait, for
-  `_LONGEST_S` at the most, and their connections are not read meanwhile, so what a caller has to send next stays in the
-  kernel and costs nothing.
+  ready; health, readiness, metrics and every other GET are always answered (`mlnb.service.guard`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from functools import partial
-from time import perf_counter, process_time
-from typing import Any, Protocol
+from time import perf_counter
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from mlnb.errors import RequestError
-from mlnb.service.admission import ARRIVED, RETRY_AFTER_S, Admission, overload
-from mlnb.service.body import Message, Receive
-from mlnb.service.configuration import Configuration
-from mlnb.service.log import Ids
+from mlnb.service.admission import ARRIVED, RETRY_AFTER_S
+from mlnb.service.guard import Guard, Served
 from mlnb.service.one_write import OneWrite
 from mlnb.service.protocols import encode_refusal, request_id_of
 from mlnb.service.whole import Whole, written
 
-_SWEEP_S = 1.0
 _HEADER_FIELDS = 100
-_REFUSAL_S = 6e-5  # of CPU time, its reading included
-_SHARE = 0.04
-_LEAST_A_SECOND = 100
-_BURST = 32
 _AHEAD = 16
-_PACE_S = 0.01
-_LOOKERS = 64  # connections beyond the limit that may ask for health and metrics
-_LONGEST_S = 2.0
 _PLAIN = (b"/v1/", b"/v2/")
 _LATE = RequestError("The request did not arrive in time.", "Send it again, whole.", status=408)
 _MANY = RequestError("Too many connections are open.", "Use fewer, kept alive, or another replica.", status=503)
@@ -54,28 +40,9 @@ _LARGE = RequestError("The request's head is too large.", "Send fewer or shorter
 _BROKEN = RequestError("That is not HTTP/1.1, or it contradicts itself.", "Correct the request.", status=400)
 
 
-class Served(Protocol):
-    """What `server_options` must know of an application."""
-
-    @property
-    def admission(self) -> Admission:
-        """How many requests it takes on."""
-
-    @property
-    def configuration(self) -> Configuration:
-        """What was set."""
-
-    @property
-    def direct(self) -> bool:
-        """Whether `respond` may be asked instead of ASGI."""
-
-    async def respond(self, scope: Message, receive: Receive) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-        """Return status, headers and body of the answer to a request that has arrived whole."""
-
-
 def server_options(application: Served) -> dict[str, object]:
     """Return keywords for `uvicorn.Config` that put the limits of an application in front of it."""
-    guard = _Guard(application)
+    guard = Guard(application)
     options: dict[str, object] = {
         "http": partial(GuardedProtocol, guard),
         "timeout_keep_alive": application.configuration.idle_s,
@@ -89,87 +56,13 @@ def server_options(application: Served) -> dict[str, object]:
     return options
 
 
-class _Guard:
-    """What the connections of one process share: the limits, the sweep, and the refusals that wait to be sent."""
-
-    def __init__(self, application: Served) -> None:
-        self.application = application
-        self.admission = application.admission
-        self.limits = application.configuration
-        self.ids = Ids()
-        self.bodies = {plain: encode_refusal(overload(), plain=plain) for plain in (False, True)}
-        self._connections: set[GuardedProtocol] = set()
-        self._held: deque[tuple[float, GuardedProtocol]] = deque()
-        self._credit = float(_BURST)
-        self._credited, self._spent = perf_counter(), process_time()
-        self._sweeping = False
-        self._pacing = False
-
-    def add(self, connection: GuardedProtocol) -> bool:
-        """Take a connection in; False where there are too many, even of those that may only look."""
-        if len(self._connections) >= self.limits.max_connections + _LOOKERS:
-            return False
-        connection.only_looks = len(self._connections) >= self.limits.max_connections
-        self._connections.add(connection)
-        if not self._sweeping:
-            self._sweeping = True
-            connection.loop.call_later(self._pause(), self._sweep, connection.loop)
-        return True
-
-    def remove(self, connection: GuardedProtocol) -> None:
-        """Forget a connection."""
-        self._connections.discard(connection)
-
-    def send_refusal(self, connection: GuardedProtocol) -> None:
-        """Send a refusal now, or when its turn comes."""
-        now = perf_counter()
-        self._earn(now)
-        if self._credit >= 1 and not self._held:
-            self._credit -= 1
-            connection.send_refusal()
-            return
-        connection.hold()
-        self._held.append((now, connection))
-        if not self._pacing:
-            self._pacing = True
-            connection.loop.call_later(_PACE_S, self._pace, connection.loop)
-
-    def _pace(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = perf_counter()
-        self._earn(now)
-        while self._held and (self._credit >= 1 or now - self._held[0][0] > _LONGEST_S):
-            self._credit -= 1
-            self._held.popleft()[1].send_refusal()
-        self._pacing = bool(self._held)
-        if self._held:
-            loop.call_later(_PACE_S, self._pace, loop)
-
-    def _earn(self, now: float) -> None:
-        spent = process_time()
-        earned = (spent - self._spent) * _SHARE / _REFUSAL_S + (now - self._credited) * _LEAST_A_SECOND
-        self._credit = min(self._credit + earned, _BURST)
-        self._credited, self._spent = now, spent
-
-    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = perf_counter()
-        for connection in list(self._connections):
-            connection.look(now)
-        self._sweeping = bool(self._connections)
-        if self._sweeping:
-            loop.call_later(self._pause(), self._sweep, loop)
-
-    def _pause(self) -> float:
-        limits = self.limits
-        return min(_SWEEP_S, limits.header_s / 4, limits.body_s / 4, limits.send_s / 4, limits.idle_s / 4)
-
-
 class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn's types are not followed
     """A connection of uvicorn's that keeps to the limits."""
 
     loop: asyncio.AbstractEventLoop
     cycle: Any  # uvicorn's `RequestResponseCycle`, or `Whole`
 
-    def __init__(self, guard: _Guard, *arguments: Any, **options: Any) -> None:
+    def __init__(self, guard: Guard, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._guard = guard
         self._admission = guard.admission

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.sql.dml import ReturningInsert
 
 Row: TypeAlias = Mapping[str, Any]
-Statement: TypeAlias = "Select[Any] | Insert | ReturningInsert[Any] | Update"
+Statement: TypeAlias = Select[Any] | Insert | ReturningInsert[Any] | Update
 _NOTHING: Row = MappingProxyType({})
 
 
