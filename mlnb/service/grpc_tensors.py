@@ -20,11 +20,20 @@ from mlnb.model.signature import Signature
 from mlnb.service.forms import IDS_TOLD, Form, Written
 from mlnb.service.grpc_messages import INFERENCE, Message
 from mlnb.service.protocols import Json, PredictRequest, Route, encode
-from mlnb.service.tensors import Output, bad, from_bytes, outputs_of, request_of, rows_of, sizes_of, to_bytes
+from mlnb.service.tensors import (
+    Output,
+    bad,
+    from_bytes,
+    outputs_of,
+    refuse_crowd,
+    request_of,
+    rows_of,
+    sizes_of,
+    to_bytes,
+)
 
 _KIND = b"application/grpc"
-_TENSORS = 4096  # more than any model has columns
-_LARGE_BYTES, _CROWD = 65_536, 4 * _TENSORS
+_LARGE_BYTES, _CROWD = 65_536, 16_384
 _RESPONSE = INFERENCE["ModelInferResponse"]
 _FIELDS = {
     "BOOL": "bool_contents",
@@ -57,14 +66,13 @@ class InferMessage:
         raw = message.raw_input_contents
         if not message.inputs:
             raise bad("The request has no inputs.")
-        if max(len(message.inputs), len(message.outputs)) > _TENSORS:
-            raise bad(f"The request has more than {_TENSORS} tensors.")
+        refuse_crowd(max(len(message.inputs), len(message.outputs)))
         if raw and len(raw) != len(message.inputs):
             raise bad(f"raw_input_contents has {len(raw)} entries for {len(message.inputs)} inputs.")
         for at, tensor in enumerate(message.inputs):
             name = tensor.name
             if not name or name in found:
-                raise bad(f"The tensor {name!r} comes twice." if name else "A tensor has no name.")
+                raise bad(f"The tensor {name!r:.60} comes twice." if name else "A tensor has no name.")
             sizes = sizes_of(name, tensor.datatype, list(tensor.shape), max_rows)
             values = _raw_values(tensor, raw[at]) if raw else _typed_values(tensor)
             found[name] = rows_of(name, values, sizes)
@@ -146,7 +154,7 @@ def _asks_for_raw(message: Message) -> bool:
 
 def _raw_values(tensor: Message, content: bytes) -> list[Json]:
     if tensor.HasField("contents") and tensor.contents.ListFields():
-        raise bad(f"The tensor {tensor.name!r} has contents beside raw_input_contents.")
+        raise bad(f"The tensor {tensor.name!r:.60} has contents beside raw_input_contents.")
     return from_bytes(memoryview(content), tensor.datatype, tensor.name)
 
 
@@ -154,10 +162,10 @@ def _typed_values(tensor: Message) -> list[Json]:
     name, datatype = tensor.name, tensor.datatype
     field = _FIELDS.get(datatype)
     if field is None:
-        raise bad(f"The tensor {name!r} of {datatype} has no contents.", [f"{datatype} goes as raw_input_contents"])
+        raise bad(f"The tensor {name!r:.60} of {datatype} has no contents.", [f"{datatype} goes as raw_input_contents"])
     strange = [one.name for one, _ in tensor.contents.ListFields() if one.name != field]
     if strange:
-        raise bad(f"The tensor {name!r} of {datatype} has {strange[0]}.", [f"{datatype} goes as {field}"])
+        raise bad(f"The tensor {name!r:.60} of {datatype} has {strange[0]}.", [f"{datatype} goes as {field}"])
     values = list(getattr(tensor.contents, field))
     if datatype == "BYTES":
         return [_text(one, name) for one in values]
@@ -168,7 +176,7 @@ def _text(value: bytes, name: str) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError as error:
-        raise bad(f"A text of tensor {name!r} is not UTF-8.") from error
+        raise bad(f"A text of tensor {name!r:.60} is not UTF-8.") from error
 
 
 def _typed(output: Output) -> list[object]:

@@ -40,6 +40,8 @@ _JSON_KINDS: Mapping[str, tuple[type, ...]] = {
     name: (bool,) if name == "BOOL" else (int, float) if name.startswith("FP") else (int,) for name in _NUMPY
 } | {"BYTES": (str,)}
 _BINARY = b"application/octet-stream"
+_TENSORS = 4096  # more than any model has columns
+_AXES = 3  # rows, columns, and the values of list columns
 _REMEDY = "GET /v2/models/<model> describes the tensors; the Open Inference Protocol v2 describes the body."
 
 
@@ -107,7 +109,7 @@ class Tensors:
             if not isinstance(output, dict) or not isinstance(name, str):
                 raise bad('An entry of "outputs" has no name.')
             wanted.append(name)
-            own = _parameters(output, f"the output {name!r}")
+            own = _parameters(output, f"the output {name!r:.60}")
             if "binary_data" in own:
                 binary[name] = own["binary_data"] is True
         self._wanted, self._binary = wanted, binary
@@ -129,7 +131,7 @@ def outputs_of(scores: Scores, signature: Signature, wanted: Sequence[str]) -> l
     Raises
     ------
     RequestError
-        400 for a name that is none of theirs, or rows that no tensor holds.
+        400 for a name that is none of theirs or comes twice, or rows that no tensor holds.
     """
     given: dict[str, tuple[str, list[Any]]] = {
         "predictions": (DATATYPES[signature.output or "string"], scores.predictions)
@@ -140,7 +142,9 @@ def outputs_of(scores: Scores, signature: Signature, wanted: Sequence[str]) -> l
         given["scores"] = ("FP64", scores.scores)
     unknown = [name for name in wanted if name not in given]
     if unknown:
-        raise bad(f"The model gives no output {unknown[0]!r}.", [f"outputs: {', '.join(given)}"])
+        raise bad(f"The model gives no output {unknown[0]!r:.60}.", [f"outputs: {', '.join(given)}"])
+    if len(set(wanted)) < len(wanted):
+        raise bad("An output is asked for twice.")
     return [
         Output(name, given[name][0], _shape(name, given[name][1]), _flat(given[name][1])) for name in wanted or given
     ]
@@ -156,7 +160,7 @@ def request_of(tensors: Mapping[str, list[Json]], signature: Signature) -> Predi
     """
     counts = {len(rows) for rows in tensors.values()}
     if len(counts) > 1:
-        raise bad("The tensors do not have equally many rows.", [f"{n!r}: {len(r)}" for n, r in tensors.items()])
+        raise bad("The tensors do not have equally many rows.", [f"{n!r:.60}: {len(r)}" for n, r in tensors.items()])
     return PredictRequest(_rows(tensors, signature), None)
 
 
@@ -177,35 +181,44 @@ def sizes_of(name: str, datatype: str, shape: Sequence[object], max_rows: int) -
             break
         sizes.append(one)
     if not sizes:
-        raise bad(f"The tensor {name!r} has no shape with the rows along its first axis.")
+        raise bad(f"The tensor {name!r:.60} has no shape with the rows along its first axis.")
+    if len(sizes) > _AXES or 0 in sizes[2:]:  # an empty third axis would let the second be of any size
+        raise bad(f"The tensor {name!r:.60} has a shape of more than {_AXES} axes, or with none along its third.")
     refuse_many(sizes[0], max_rows)
     return sizes
+
+
+def refuse_crowd(tensors: int) -> None:
+    """Raise RequestError, 400, for more tensors than any request needs: an empty one may have ever so many rows."""
+    if tensors > _TENSORS:
+        raise bad(f"The request has more than {_TENSORS} tensors.")
 
 
 def rows_of(name: str, values: list[Json], sizes: Sequence[int]) -> list[Json]:
     """Return the values of a tensor, which lie one after another, as one value or list for each row."""
     if len(values) != math.prod(sizes):
-        raise bad(f"The tensor {name!r} has {len(values)} values for shape {list(sizes)}.")
+        raise bad(f"The tensor {name!r:.60} has {len(values)} values for shape {list(sizes)}.")
     return _in_rows(values, sizes)
 
 
 def unknown_datatype(name: str, told: object) -> RequestError:
     """Return the refusal of a tensor whose datatype is none."""
     shown = encode(told).decode()[:20]
-    return bad(f"The tensor {name!r} has datatype {shown}.", [f"known: {', '.join(_JSON_KINDS)}"])
+    return bad(f"The tensor {name!r:.60} has datatype {shown}.", [f"known: {', '.join(_JSON_KINDS)}"])
 
 
 def _read_tensors(value: Json, binary: memoryview, max_rows: int) -> dict[str, list[Json]]:
     """Return each tensor's rows."""
     if not isinstance(value, list) or not value:
         raise bad('"inputs" is not a list of tensors.')
+    refuse_crowd(len(value))
     found: dict[str, list[Json]] = {}
     for tensor in value:
         if not isinstance(tensor, dict) or not isinstance(tensor.get("name"), str):
             raise bad("A tensor has no name.")
         name = str(tensor["name"])
         if name in found:
-            raise bad(f"The tensor {name!r} comes twice.")
+            raise bad(f"The tensor {name!r:.60} comes twice.")
         found[name], binary = _read_tensor(tensor, name, binary, max_rows)
     if binary:
         raise bad(f"{len(binary)} bytes of binary data belong to no tensor.")
@@ -220,16 +233,16 @@ def _read_tensor(
     if not isinstance(datatype, str):
         raise unknown_datatype(name, datatype)
     sizes = sizes_of(name, datatype, shape if isinstance(shape, list) else (), max_rows)
-    size = _parameters(tensor, f"the tensor {name!r}").get("binary_data_size")
+    size = _parameters(tensor, f"the tensor {name!r:.60}").get("binary_data_size")
     if size is None:
         flat, used = _leaves(tensor.get("data"), name), 0
         strange = next((one for one in flat if not _holds(datatype, one)), None)
         if strange is not None:
-            raise bad(f"The tensor {name!r} of {datatype} holds {encode(strange).decode()[:40]}.")
+            raise bad(f"The tensor {name!r:.60} of {datatype} holds {encode(strange).decode()[:40]}.")
     elif type(size) is int and 0 <= size <= len(binary):
         flat, used = from_bytes(binary[:size], datatype, name), size
     else:
-        raise bad(f"The tensor {name!r} claims more binary data than there is.")
+        raise bad(f"The tensor {name!r:.60} claims more binary data than there is.")
     return rows_of(name, flat, sizes), binary[used:]
 
 
@@ -256,7 +269,7 @@ def _rows(tensors: Mapping[str, list[Json]], signature: Signature) -> list[Row]:
         (name, wide), *_ = tensors.items()
         uneven = next((one for one in wide if not isinstance(one, list) or len(one) != len(columns)), None)
         if uneven is not None or not wide:
-            raise bad(f"The tensor {name!r} is neither a column nor has {len(columns)} values in each row.")
+            raise bad(f"The tensor {name!r:.60} is neither a column nor has {len(columns)} values in each row.")
         return [placed(one, signature) for one in wide if isinstance(one, list)]
     fit = {name: _fitted(rows, columns[name]) if name in columns else rows for name, rows in tensors.items()}
     return [dict(zip(fit, values, strict=True)) for values in zip(*fit.values(), strict=True)]
@@ -281,10 +294,20 @@ def _in_rows(flat: list[Json], shape: Sequence[int]) -> list[Json]:
 
 def _leaves(data: Json, name: str) -> list[Json]:
     if not isinstance(data, list):
-        raise bad(f"The tensor {name!r} has no data.")
+        raise bad(f"The tensor {name!r:.60} has no data.")
     if not any(isinstance(one, list) for one in data):
         return data
-    return [leaf for one in data for leaf in (_leaves(one, name) if isinstance(one, list) else [one])]
+    leaves: list[Json] = []
+    within = [iter(data)]  # lists may lie in lists deeper than functions may call themselves
+    while within:
+        for one in within[-1]:
+            if isinstance(one, list):
+                within.append(iter(one))
+                break
+            leaves.append(one)
+        else:
+            within.pop()
+    return leaves
 
 
 def from_bytes(blob: memoryview, datatype: str, name: str) -> list[Json]:
@@ -293,7 +316,7 @@ def from_bytes(blob: memoryview, datatype: str, name: str) -> list[Json]:
         return _texts(blob, name)
     kind = _DTYPES[datatype]
     if len(blob) % kind.itemsize:
-        raise bad(f"The binary data of tensor {name!r} are not whole values of {datatype}.")
+        raise bad(f"The binary data of tensor {name!r:.60} are not whole values of {datatype}.")
     count = len(blob) // kind.itemsize
     if count <= _FEW:
         values: list[Json] = list(struct.unpack(f"<{count}{_CODES.get(datatype, kind.char)}", blob))
@@ -308,11 +331,11 @@ def _texts(blob: memoryview, name: str) -> list[Json]:
     while at < len(blob):
         size = int.from_bytes(blob[at : at + 4], "little")
         if at + 4 + size > len(blob):
-            raise bad(f"The binary data of tensor {name!r} end within a text.")
+            raise bad(f"The binary data of tensor {name!r:.60} end within a text.")
         try:
             texts.append(bytes(blob[at + 4 : at + 4 + size]).decode())
         except UnicodeDecodeError as error:
-            raise bad(f"A text of tensor {name!r} is not UTF-8.") from error
+            raise bad(f"A text of tensor {name!r:.60} is not UTF-8.") from error
         at += 4 + size
     return texts
 
