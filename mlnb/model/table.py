@@ -102,7 +102,7 @@ class Table:
 
     def _unexpected(self, name: object) -> str:
         close = get_close_matches(str(name), self._names, n=1)
-        return f"unexpected column {name!r}" + (f" (did you mean {close[0]!r}?)" if close else "")
+        return f"unexpected column {name!r:.60}" + (f" (did you mean {close[0]!r}?)" if close else "")
 
 
 class _Block:

@@ -158,7 +158,7 @@ class Instances:
             return _request(_columnar(document["inputs"], signature, "inputs"), max_rows)
         raise malformed(
             "The body has neither just instances nor just inputs.",
-            [f"key {key!r}" for key in sorted(keys)],
+            [f"key {key!r:.60}" for key in sorted(keys)],
             _ASK_INSTANCES,
         )
 
@@ -245,7 +245,7 @@ def _columnar(value: Json, signature: Signature, key: str) -> list[Row]:
     if len(counts) != 1:
         raise malformed(
             f'The columns of "{key}" are not equally long.',
-            [f"column {name!r} has {len(one)} values" for name, one in columns.items()][:FAULTS_SHOWN],
+            [f"column {name!r:.60} has {len(one)} values" for name, one in columns.items()][:FAULTS_SHOWN],
         )
     known = {column.name: column for column in signature.inputs}
     fit = {name: [fitted(x, known[name]) for x in one] if name in known else one for name, one in columns.items()}

@@ -20,6 +20,7 @@ from mlnb.service.tracing import switch as tracing
 from mlnb.service.unusual import Warned, by_row, told, told_in_header
 
 _OWN = OwnForm()
+_DIGITS = 18  # of a length: more than any body has, and few enough to be read as a number
 
 
 class Predicted(Struct, frozen=True):
@@ -67,7 +68,7 @@ def form_of(route: Route, headers: Sequence[tuple[bytes, bytes]]) -> Form:
     if route.form == "invocations":
         return Invocations(media_type(known, b"content-type"), media_type(known, b"accept"))
     text = known.get(b"inference-header-content-length", b"")
-    if text and not text.isdigit():
+    if text and (not text.isdigit() or len(text) > _DIGITS):
         raise RequestError("Inference-Header-Content-Length is no number.", "Leave it away or correct it.", status=400)
     return Tensors(int(text) if text else None, route.model)
 
@@ -271,5 +272,5 @@ def refusal(
         inputs=body[:BODY_CHARACTERS].decode("utf-8", "replace"),
         prediction=None,
         probabilities=None,
-        error=" ".join([error.problem, *error.faults]),
+        error=" ".join([error.problem, *error.faults])[:BODY_CHARACTERS],
     )

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -158,7 +159,7 @@ def parse_predict(body: bytes, max_rows: int) -> PredictRequest:
     document = document_of(body, _FORMS)
     strange = sorted(document.keys() - {"rows", "columns", "data", "timestamps"})
     if strange:
-        raise malformed("The body has keys that mean nothing here.", [f"unknown key {key!r}" for key in strange])
+        raise malformed("The body has keys that mean nothing here.", [f"unknown key {key!r:.60}" for key in strange])
     if "rows" in document:
         if "columns" in document or "data" in document:
             raise malformed('The body has both "rows" and "columns" with "data".', [])
@@ -293,9 +294,9 @@ def _split_rows(columns: Json, data: Json, max_rows: int) -> list[Row]:
     if not isinstance(columns, list) or not all(isinstance(column, str) for column in columns):
         raise malformed('"columns" is not a list of names.', [])
     names = [column for column in columns if isinstance(column, str)]
-    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    twice = sorted(name for name, count in Counter(names).items() if count > 1) if len(set(names)) < len(names) else []
     if twice:
-        raise malformed("Some columns are named twice.", [f"column {name!r}" for name in twice])
+        raise malformed("Some columns are named twice.", [f"column {name!r:.60}" for name in twice])
     if not isinstance(data, list):
         raise malformed(f'"data" is {_kind(data)}, not a list of lists.', [])
     refuse_many(len(data), max_rows)

@@ -179,6 +179,12 @@ def test_open_inference_in_json(
     assert other["outputs"][0]["data"] == expected[2]
 
 
+def test_an_output_that_is_asked_for_twice_is_refused(ask: Ask, frame: pd.DataFrame) -> None:
+    asked = {"inputs": tensors(frame), "outputs": [{"name": "predictions"}] * 2}
+    status, _, content = ask("/v2/models/delays/infer", asked)
+    assert (status, json.loads(content)["error"].partition(".")[0]) == (400, "An output is asked for twice")
+
+
 def binary(frame: pd.DataFrame) -> tuple[bytes, dict[str, str]]:
     """Return a request as Triton's documentation of the extension lays it out."""
     texts = b"".join(struct.pack("<I", len(one)) + one for one in (text.encode() for text in frame["origin"]))
@@ -248,6 +254,37 @@ def test_open_inference_in_bytes(
             400,
             "neither a column",
         ),
+        (
+            "/v2/models/delays/infer",
+            {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 10**9, 0], "data": []}]},
+            400,
+            "none along its third",
+        ),
+        (
+            "/v2/models/delays/infer",
+            {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1] * 2000, "data": [1]}]},
+            400,
+            "more than 3 axes",
+        ),
+        (
+            "/v2/models/delays/infer",
+            b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [2], "data": %s}]}' % (b"[" * 600 + b"]" * 600),
+            400,
+            "0 values for shape [2]",
+        ),
+        (
+            "/v2/models/delays/infer",
+            {"inputs": [{"name": "x", "datatype": "FP32", "shape": [50, 0], "data": []}] * 4097},
+            400,
+            "more than 4096 tensors",
+        ),
+        (
+            "/v2/models/delays/infer",
+            {"inputs": [{"name": "x" * 100_000, "datatype": "FP32", "shape": [2], "data": []}]},
+            400,
+            "The tensor '" + "x" * 59 + " has 0 values",
+        ),
+        ("/invocations", {"instances": [{"x" * 100_000: 1}]}, 422, "unexpected column '" + "x" * 59),
     ],
 )
 def test_what_does_not_fit_is_refused_in_the_callers_own_form(
@@ -266,6 +303,7 @@ def test_what_does_not_fit_is_refused_in_the_callers_own_form(
         (lambda body, length: (body + b"x", length), "belong to no tensor"),
         (lambda body, length: (body, "1000000"), "larger than the body"),
         (lambda body, length: (body, "x"), "is no number"),
+        (lambda body, length: (body, "9" * 5000), "is no number"),
         (lambda body, length: (body[: int(length)] + b"\xff" * (len(body) - int(length)), length), "within a text"),
     ],
 )

@@ -45,6 +45,8 @@ def test_timestamps_become_nanoseconds_whatever_their_zone() -> None:
         (b'{"rows": [{}], "data": [[]], "columns": []}', 400, "both"),
         (b'{"columns": ["a"]}', 400, "keys found: columns"),
         (b'{"columns": ["a", "a"], "data": [[1, 2]]}', 400, "column 'a'"),
+        (b'{"columns": ["%s"], "data": [[1]]}' % b'", "'.join([b"a", *b"x y z".split()] * 20_000), 400, "column 'a'"),
+        (b'{"%s": []}' % (b"k" * 100_000), 400, f"unknown key '{'k' * 59}"),
         (b'{"columns": [1], "data": [[1]]}', 400, "not a list of names"),
         (b'{"columns": ["a"], "data": [[1], [1, 2]]}', 400, "row 1 has 2 values for 1 columns"),
         (b'{"columns": ["a"], "data": [[1], 2]}', 400, "row 1 is a number"),
