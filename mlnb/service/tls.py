@@ -64,7 +64,7 @@ def server_context(chosen: Certificate) -> ssl.SSLContext:
             context.verify_mode = ssl.CERT_REQUIRED
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
             context.load_verify_locations(chosen.client_ca)
-            context.load_verify_locations(chosen.cert)
+            context.load_verify_locations(cadata=_own(chosen))
     except OSError as error:  # ssl.SSLError is one
         raise SettingsError(
             f"The service's certificate {chosen.cert} with the key {chosen.key} cannot be used: "
@@ -86,7 +86,7 @@ def client_context(chosen: Certificate) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    context.load_verify_locations(chosen.cert)
+    context.load_verify_locations(cadata=_own(chosen))
     if chosen.client_ca:
         context.load_cert_chain(chosen.cert, chosen.key)
     return context
@@ -132,6 +132,16 @@ class _Renewal:
 def stamps_of(chosen: Certificate) -> list[tuple[int, int] | None]:
     """Return what changes when the certificate or its key does."""
     return [_stamp(Path(chosen.cert)), _stamp(Path(chosen.key))]
+
+
+def _own(chosen: Certificate) -> str:
+    """Return the service's own certificate, without its chain: whom an authority in it has signed is no caller."""
+    text = Path(chosen.cert).read_text(encoding="latin-1")
+    _, start, rest = text.partition(ssl.PEM_HEADER)
+    found, end, _ = rest.partition(ssl.PEM_FOOTER)
+    if not end:
+        raise ssl.SSLError("it holds no certificate in PEM")
+    return start + found + end + "\n"
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -285,6 +285,7 @@ def test_a_service_speaks_tls_to_callers_it_was_told_of_and_takes_up_a_renewed_c
 ) -> None:
     authority, callers = issue(tmp_path, "authority"), issue(tmp_path, "callers")
     served, caller = issue(tmp_path, "service", authority), issue(tmp_path, "caller", callers)
+    served.cert.write_bytes(served.cert.read_bytes() + authority.cert.read_bytes())  # with its chain
     settings = {"tls_cert": "service.pem", "tls_key": str(served.key), "tls_client_ca": "callers.pem", "header_s": 1.5}
     target = LocalTarget(StateFolder.open(tmp_path), Settings(service=settings))
     started = target.start("delays", bento.path)
@@ -293,6 +294,8 @@ def test_a_service_speaks_tls_to_callers_it_was_told_of_and_takes_up_a_renewed_c
         first = shown(started.port, authority.cert, caller)
         with pytest.raises((ssl.SSLError, ConnectionError)):
             shown(started.port, authority.cert)
+        with pytest.raises((ssl.SSLError, ConnectionError)):  # an authority of the chain signs no callers
+            shown(started.port, authority.cert, issue(tmp_path, "stranger", authority))
         with socket.create_connection(("127.0.0.1", started.port), timeout=20) as silent:
             assert silent.recv(4096) == b""  # given up
         with socket.create_connection(("127.0.0.1", started.port), timeout=20) as plain:
