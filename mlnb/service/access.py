@@ -4,7 +4,8 @@ Carried into the service: the standard library and `mlnb.errors`. Without the fi
 ask; with it, a request brings ``Authorization: Bearer mlnb_<id>_<secret>`` (RFC 6750) whose token has the scope of its
 route. Health and readiness stay open. The file is followed: what `mlnb.service.tokens` writes there counts within half
 a second, in every worker. One that cannot be read leaves the tokens as they were, and one that is taken away leaves
-none: a service that was guarded once is never open again before it is started again.
+none: a service that was guarded once is never open again before it is stopped and started. The file ``guarded`` beside
+``tokens.json`` tells so to workers that come later.
 
 Format 1 of the file: ``{"format": 1, "tokens": [{"id", "name", "digest", "scopes", "created_at", "expires_at",
 "requests_s", "rows_s"}]}``. A digest is the SHA-256 of the whole token, in hexadecimal: a token has 256 random bits, so
@@ -32,7 +33,7 @@ import re
 import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -44,6 +45,7 @@ from mlnb.service.configuration import Configuration
 from mlnb.service.protocols import Route
 
 FILE = "tokens.json"
+GUARDED = "guarded"
 FORMAT = 1
 SCOPES = ("predict", "labels", "explain", "metrics", "admin")
 _PREFIX = b"bearer "
@@ -126,6 +128,8 @@ class Access:
         What needs no token beside health: ``metrics``, ``docs``, both with a space between, or "".
     required : bool
         Whether the file must be there.
+    mark : Path or None
+        The file that says that the service was guarded; None where nobody starts workers anew.
 
     Attributes
     ----------
@@ -133,13 +137,16 @@ class Access:
         Whether a token is needed.
     """
 
-    __slots__ = ("_by_id", "_expiry", "_path", "_public", "_rates", "_stamp", "guarded")
+    __slots__ = ("_by_id", "_expiry", "_mark", "_path", "_public", "_rates", "_stamp", "guarded")
 
-    def __init__(self, path: Path | None, public: str = "", *, required: bool = False) -> None:
+    def __init__(
+        self, path: Path | None, public: str = "", *, required: bool = False, mark: Path | None = None
+    ) -> None:
         self._path = path
         self._public = frozenset(public.split())
         self._by_id: Mapping[bytes, Token] = {}
         self._expiry: Mapping[bytes, float] = {}
+        self._mark = mark
         self._rates: _Rates | None = None
         self._stamp: tuple[int, int, int] | None = None
         self.guarded = required
@@ -155,6 +162,8 @@ class Access:
         if self._path is not None and (self.guarded or self._path.exists()):
             self._stamp = _stamp(self._path)
             self._take(read_tokens(self._path))
+        elif self._mark is not None and self._mark.exists():
+            self.guarded = True  # by tokens that were taken away
 
     async def follow(self) -> None:
         """Take up each change of the file, for ever."""
@@ -258,14 +267,18 @@ class Access:
         }
         if self._rates is None and self._path is not None and any(one.requests_s or one.rows_s for one in tokens):
             self._rates = _Rates(self._path.with_name(_RATES))
+        if self._mark is not None and not self._mark.exists():
+            with suppress(OSError):  # where nothing can be written, nothing is taken away either
+                self._mark.touch()
         self.guarded = True
 
 
 def access_of(state: Path | None, configuration: Configuration) -> Access:
     """Return who may ask the service whose folder is `state`."""
     named = configuration.tokens_file
-    path = Path(named) if named else state / FILE if state is not None else None
-    return Access(path, configuration.public, required=bool(named))
+    if named or state is None:
+        return Access(Path(named) if named else None, configuration.public, required=bool(named))
+    return Access(state / FILE, configuration.public, mark=state / GUARDED)
 
 
 def warn_of_openness(host: str, access: Access, configuration: Configuration) -> None:

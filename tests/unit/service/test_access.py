@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import psutil
 import pytest
 import yaml
 
@@ -47,6 +48,10 @@ class Guarded:
     @property
     def folder(self) -> Path:
         return self.project / ".mlnb" / "services" / "delays"
+
+    @property
+    def pid(self) -> int:
+        return int(json.loads((self.folder / "deployment.json").read_bytes())["pid"])
 
     @property
     def tokens(self) -> Tokens:
@@ -193,6 +198,11 @@ def test_a_damaged_file_changes_nothing_and_one_taken_away_opens_nothing(service
         path.unlink()
         assert eventually(lambda: {service.status("/predict", token) for _ in range(4)} == {401})
         assert service.status("/healthz", body=None) == 200
+        workers = psutil.Process(service.pid).children()
+        for worker in workers:
+            worker.kill()
+        psutil.wait_procs(workers)
+        assert [service.status("/predict") for _ in range(4)] == [401] * 4  # by those that were started in their stead
     finally:
         path.write_bytes(whole)
     assert eventually(lambda: service.status("/predict", token) == 200)
