@@ -23,6 +23,7 @@ from filelock import FileLock
 
 from mlnb.errors import PortError, ServiceError
 from mlnb.registry.reference import check_name
+from mlnb.service.access import GUARDED
 from mlnb.service.awaited import await_ready, await_reload, await_revision, reloads_of
 from mlnb.service.bento_seal import check_bento, folder_digest
 from mlnb.service.canary import forget_event
@@ -83,8 +84,7 @@ class LocalTarget:
                 )
             if known is not None and workers < 0:
                 workers = known.workers
-            same = known is not None and known.runs and known.certificate == self._certificate()
-            if known is not None and same and port in (0, known.port) and reloads_of(known) >= 0:
+            if known is not None and port in (0, known.port) and self._goes_over(known):
                 wanted = replace(known, bento=str(chosen), workers=workers)
                 if not _serves(known, chosen, folder) or self._settings_of(workers, folder) != _configured(folder):
                     self._reload(name, folder, wanted)
@@ -99,8 +99,7 @@ class LocalTarget:
         folder = self._known_folder(name)
         with _locked(folder):
             known = read_started(folder)
-            if known is not None and known.runs and reloads_of(known) >= 0:
-                check_trust(folder)
+            if known is not None and self._goes_over(known):
                 self._reload(name, folder, known)
                 return self._deployment(name)
         return self.start(name)
@@ -187,6 +186,7 @@ class LocalTarget:
             with closing(bind("127.0.0.1", 0, name)) as listener:
                 port = int(listener.getsockname()[1])
                 log = folder / "service.log"
+                check_bento(bento)
                 self._configure(folder, bento, -1)
                 environ = {**_environment(folder, folder / "predictions"), **_PLAIN}
                 mark = spawn(bento / "src", listener, log, environ, with_parent=True, python=python)
@@ -200,8 +200,22 @@ class LocalTarget:
                 terminate(mark)
             shutil.rmtree(folder, ignore_errors=True)
 
+    def _goes_over(self, known: Started) -> bool:
+        """Say whether what was started runs, and can go over to what is configured now without being ended."""
+        same = known.asked == self._settings.host and known.certificate == self._certificate()
+        return same and known.runs and reloads_of(known) >= 0
+
+    def _check(self, name: str, folder: Path, bento: Path, workers: int) -> None:
+        """Raise what keeps a service from being started, before anything that runs is touched."""
+        check_bento(bento)
+        check_trust(folder)
+        configuration = configure(self._settings_of(workers), os.environ)
+        check_guarded(name, self._settings.host, folder, configuration)
+        client_context(certificate_of(configuration))  # says what is wrong with its files
+
     def _replace(self, name: str, folder: Path, bento: Path, known: Started | None, port: int, workers: int) -> None:
         """End what runs, if anything does, and start anew; the port that is asked for is taken first."""
+        self._check(name, folder, bento, workers)
         running = known is not None and known.runs
         if known is not None and running and port == known.port:
             port = 0  # it keeps the port it has
@@ -212,17 +226,17 @@ class LocalTarget:
             self._launch(name, folder, bento, listener, workers)
 
     def _launch(self, name: str, folder: Path, bento: Path, listener: socket, workers: int) -> None:
-        check_trust(folder)
-        configuration = configure(self._settings_of(workers, folder), os.environ)
-        check_guarded(name, self._settings.host, folder, configuration)
-        client_context(self._certificate())  # says what is wrong with its files
         host, port = listener.getsockname()[:2]
         log = folder / "service.log"
         self._configure(folder, bento, workers)
+        with storing(folder):
+            (folder / GUARDED).unlink(missing_ok=True)
         mark = spawn(bento / "src", listener, log, _environment(folder, self._state.predictions / name))
         listener.close()
         now = timestamp(datetime.now(UTC))
-        started = Started(str(bento), str(host), int(port), mark, now, False, workers, self._certificate())
+        started = Started(
+            str(bento), str(host), int(port), mark, now, False, workers, self._certificate(), self._settings.host
+        )
         write_started(folder, started)
         try:
             await_ready(name, started, log)
@@ -232,20 +246,23 @@ class LocalTarget:
 
     def _reload(self, name: str, folder: Path, wanted: Started) -> None:
         """Let each worker be replaced by a new one; what was configured stays where the new one cannot start."""
+        self._check(name, folder, Path(wanted.bento), wanted.workers)
         before, reloads = (folder / FILE).read_bytes(), reloads_of(wanted)
-        self._configure(folder, Path(wanted.bento), wanted.workers)
-        os.kill(wanted.process.pid, signal.SIGHUP)
-        problem = await_reload(wanted, reloads)
-        if problem:
+        try:
+            self._configure(folder, Path(wanted.bento), wanted.workers)
+            os.kill(wanted.process.pid, signal.SIGHUP)
+            problem = await_reload(wanted, reloads)
+            if problem:
+                raise ServiceError(
+                    f"The service {name} cannot go over to what is new: {problem}",
+                    "It goes on with what it had; repair that, and start it again.",
+                    service=name,
+                )
+        except BaseException:
             write_bytes(folder / FILE, before)
-            raise ServiceError(
-                f"The service {name} cannot go over to what is new: {problem}",
-                "It goes on with what it had; repair that, and start it again.",
-                service=name,
-            )
+            raise
 
     def _configure(self, folder: Path, bento: Path, workers: int) -> None:
-        check_bento(bento)
         settings = self._settings_of(workers, folder)
         configure(settings, os.environ)  # refuses what the process could not tell anybody
         write_json(folder / FILE, {"format": CONFIGURATION_FORMAT, "settings": settings, "source": str(bento / "src")})
@@ -270,7 +287,7 @@ class LocalTarget:
         """
         host = self._settings.host
         first = self._settings.port
-        candidates = [known.port] if known and known.host == host else []
+        candidates = [known.port] if known and known.asked == host else []
         deadline = time.monotonic() + (_FREED_S if known and not known.stopped else 0.0)
         while candidates and time.monotonic() < deadline:
             try:

@@ -1,6 +1,6 @@
 """``deployment.json``: what was started as a service of this machine, and whether somebody stopped it.
 
-Format 2; format 1 had no ``workers`` and no ``certificate``.
+Format 2; format 1 had no ``workers`` and no ``certificate``, and the first of format 2 no ``asked``.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class Started:
         How many workers were asked for at the start; -1 where the configuration says it.
     certificate : Certificate
         That it shows, where it speaks TLS.
+    asked : str
+        The host that it was told to listen at, such as ``localhost``, of which `host` is the address.
     """
 
     bento: str
@@ -48,6 +50,7 @@ class Started:
     stopped: bool
     workers: int = -1
     certificate: Certificate = field(default_factory=Certificate)
+    asked: str = ""
 
     @property
     def runs(self) -> bool:
@@ -79,6 +82,7 @@ def read_started(folder: Path) -> Started | None:
         stopped=fields.truth("stopped"),
         workers=fields.integer("workers") if "workers" in fields.mapping else -1,
         certificate=Certificate(*fields.texts("certificate")) if "certificate" in fields.mapping else Certificate(),
+        asked=fields.text("asked" if "asked" in fields.mapping else "host"),
     )
 
 
@@ -97,6 +101,7 @@ def write_started(folder: Path, started: Started) -> None:
             "stopped": started.stopped,
             "workers": started.workers,
             "certificate": list(astuple(started.certificate)),
+            "asked": started.asked,
         },
     )
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from mlnb import plugins
-from mlnb.errors import PortError, RegistryError, ServiceError
+from mlnb.errors import PortError, RegistryError, ServiceError, SettingsError
 from mlnb.service.bento import Bento
 from mlnb.service.bento_seal import seal_bento
 from mlnb.service.client import Client
@@ -27,6 +27,7 @@ from mlnb.service.process import ProcessMark, terminate
 from mlnb.service.skew import read_sample, replay
 from mlnb.settings import Settings
 from mlnb.store.folder import StateFolder
+from tests.bench.certificates import issue
 
 Answers = Callable[[int], list[list[float]]]
 
@@ -107,6 +108,27 @@ def test_it_keeps_its_port_and_its_routing_over_a_restart(
     assert again.aliases == {"staging": "delays/1", "production": "delays/2"}
     with Client(again.url) as client:
         assert client.get("/readyz").body["default"] == "production"
+
+
+def test_another_address_or_certificate_replaces_what_runs_and_one_that_cannot_be_used_ends_nothing(
+    state: StateFolder, bento: Bento, tmp_path: Path
+) -> None:
+    shown = issue(tmp_path, "shown")
+    tls: dict[str, object] = {"tls_cert": str(shown.cert), "tls_key": str(shown.key)}
+    here = LocalTarget(state, Settings(host="localhost"))
+    first = here.start("delays", bento.path)
+    here.stop("delays")
+    again = here.start("delays")
+    assert again.port == first.port
+    with pytest.raises(ServiceError, match="no tokens"):
+        LocalTarget(state, Settings(host="0.0.0.0")).start("delays")
+    with pytest.raises(SettingsError, match="cannot be used"):
+        LocalTarget(state, Settings(host="127.0.0.2", service={**tls, "tls_cert": "none.pem"})).restart("delays")
+    assert here.status("delays") == again
+    moved = LocalTarget(state, Settings(host="127.0.0.2", service=tls)).restart("delays")
+    here.stop("delays")
+    assert moved.url == f"https://127.0.0.2:{moved.port}"
+    assert (moved.pid != again.pid, psutil.pid_exists(again.pid)) == (True, False)
 
 
 def test_a_routing_that_was_placed_before_the_start_is_the_one_that_answers(
