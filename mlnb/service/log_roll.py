@@ -196,15 +196,18 @@ class _Database:
         return there is not None
 
     def expire(self, before: int) -> int:
-        """Remove rows, and forget, then remove the segments whose last row was logged before a time."""
+        """Remove rows, and segments whose last row was logged before a time.
+
+        One elsewhere is removed before it is forgotten: nobody would ever find it again.
+        """
         beside, more = expire(self.connection, self.folder, before, _TURNS)
         while more:
             more = expire(self.connection, self.folder, before, _TURNS)[1]
         query = "SELECT address FROM segments WHERE logged_at < ?"
         elsewhere = [row[0] for row in self.connection.execute(query, (before,)).fetchall()]
         for address in elsewhere:
-            self.connection.execute("DELETE FROM segments WHERE address = ?", (address,))
             remove_segment(address)
+            self.connection.execute("DELETE FROM segments WHERE address = ?", (address,))
         return beside + len(elsewhere)
 
     def sweep(self) -> None:

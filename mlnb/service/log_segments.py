@@ -232,7 +232,7 @@ def table_of(rows: Rows, schema: pa.Schema) -> pa.Table:
 
 
 def remove_segment(address: str) -> None:
-    """Remove a segment elsewhere that no database knows any more; one that is gone already stays so.
+    """Remove a segment elsewhere; one that is gone already stays so.
 
     Raises
     ------

@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from mlnb.errors import NewerFormatError, StorageError
+from mlnb.errors import NewerFormatError, RemoteError, StorageError
 from mlnb.service.log import PredictionLog, Record, nanoseconds
 from mlnb.service.log_reader import read_labels, read_predictions
 from mlnb.service.log_roll import roll
@@ -216,6 +216,20 @@ def test_segments_that_are_too_old_are_removed(tmp_path: Path) -> None:
     assert logged(tmp_path) == ["new"]
     assert read_labels(tmp_path) == {}
     assert len(list((tmp_path / "segments").iterdir())) == 1
+
+
+def test_a_segment_elsewhere_that_cannot_be_removed_is_not_forgotten(tmp_path: Path) -> None:
+    log, elsewhere = tmp_path / "log", tmp_path / "elsewhere"
+    write(log, "old", at=NOW - 31 * DAY)
+    roll(log, destination=elsewhere.as_uri(), at=NOW, keep_days=0)
+    (path,) = elsewhere.iterdir()
+    path.unlink()
+    (path / "in the way").mkdir(parents=True)
+    with pytest.raises(RemoteError):
+        roll(log, at=NOW, keep_days=30)
+    (path / "in the way").rmdir()
+    path.rmdir()
+    assert roll(log, at=NOW, keep_days=30).expired == 1
 
 
 @pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_bytes(b"no")])
