@@ -47,10 +47,7 @@ _REOPEN_S = 1.0
 _EXPIRE_S = 3600.0
 _DEFAULT = Configuration()
 _INSERT = "INSERT INTO predictions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_LABEL = (  # REPLACE gives a new rowid, which tells the roll that it has not seen this label
-    "INSERT OR REPLACE INTO labels SELECT ?1, ?2, ?3 "
-    "WHERE NOT EXISTS (SELECT 1 FROM labels WHERE id = ?1 AND value = ?2)"
-)
+_LABEL = "INSERT OR REPLACE INTO labels VALUES (?, ?, ?)"  # a new rowid tells the roll that it has not seen this label
 _PROBE = (
     "INSERT OR REPLACE INTO about VALUES ('probe', hex(randomblob(8)))"  # SQLite writes no page that stays as it is
 )
@@ -164,7 +161,10 @@ class PredictionLog:
         return self._defer(kept) if self._defers else self._put(_INSERT, kept)
 
     def label(self, labels: Mapping[str, str], labelled_at: int) -> asyncio.Future[None]:
-        """Queue JSON labels by prediction id; a label that comes again replaces the earlier one."""
+        """Queue JSON labels by prediction id; a label that comes again replaces the earlier one.
+
+        One of the same value does, too: another worker may have been told another value meanwhile.
+        """
         return self._put(_LABEL, [(prediction, value, labelled_at) for prediction, value in labels.items()])
 
     def probe(self) -> asyncio.Future[None]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -131,15 +132,22 @@ def read_labels(folder: Path) -> dict[str, LabelValue]:
 
 
 def read_dated_labels(folder: Path) -> dict[str, tuple[int, LabelValue]]:
-    """Return when each label came, in nanoseconds since the epoch, and the label; by prediction id."""
-    latest: dict[str, tuple[int, str]] = {}
+    """Return when each label came, in nanoseconds since the epoch, and the label; by prediction id.
+
+    The latest one counts. Where several databases and segments have it, it came when the first of them was told; each
+    knows the last time only.
+    """
+    told: dict[str, tuple[int, str]] = {}
+    again: dict[str, list[tuple[int, str]]] = {}
 
     def take(rows: Iterable[tuple[str, str, int]]) -> None:
         for key, value, labelled_at in rows:
-            if key not in latest or latest[key][0] <= labelled_at:
-                latest[key] = (labelled_at, value)
+            if key in told:
+                again.setdefault(key, [told[key]]).append((labelled_at, value))
+            else:
+                told[key] = (labelled_at, value)
 
-    segments = segments_without_database(folder, "labels")
+    segments: list[tuple[Path | None, Segment]] = [(None, one) for one in segments_without_database(folder, "labels")]
     for path in databases(folder):
         with reading(path) as connection:
             schema = schema_of(connection, path)
@@ -147,12 +155,17 @@ def read_dated_labels(folder: Path) -> dict[str, tuple[int, LabelValue]]:
                 continue
             connection.execute("BEGIN")
             if schema > 1:
-                segments += listed_segments(connection, "labels")
+                segments += [(path, one) for one in listed_segments(connection, "labels")]
             take(connection.execute("SELECT id, value, labelled_at FROM labels"))
-    for segment in segments:
-        for columns in read_segment(folder, segment, columns=tuple(COLUMNS["labels"])):
-            take(zip(*columns, strict=True))
-    return {key: (at, json.loads(value)) for key, (at, value) in latest.items()}
+    for database, segment in segments:
+        try:
+            for columns in read_segment(folder, segment, columns=tuple(COLUMNS["labels"])):
+                take(zip(*columns, strict=True))
+        except StorageError:
+            if database is None or _still_listed(database, segment):
+                raise
+    told |= {key: _last(several) for key, several in again.items()}
+    return {key: (at, json.loads(value)) for key, (at, value) in told.items()}
 
 
 def listed_segments(connection: sqlite3.Connection, kind: str, after: int = 0) -> list[Segment]:
@@ -223,6 +236,14 @@ def _of_database(path: Path, choice: Choice, batch_rows: int) -> Iterator[Batch]
             except StorageError:
                 if _still_listed(path, segment):
                     raise
+
+
+def _last(told: list[tuple[int, str]]) -> tuple[int, str]:
+    """Return the latest of some times and values; its time is the first of all that follow the last other value."""
+    at, value = 0, ""
+    for one_at, one in sorted(told, key=itemgetter(0)):
+        at, value = (at, value) if one == value else (one_at, one)
+    return at, value
 
 
 def _still_listed(path: Path, segment: Segment) -> bool:

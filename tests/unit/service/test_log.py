@@ -15,7 +15,7 @@ import pytest
 
 from mlnb.errors import NewerFormatError, StorageError
 from mlnb.service.log import Ids, PredictionLog, Record, moment, nanoseconds
-from mlnb.service.log_reader import Batch, read_labels, read_predictions
+from mlnb.service.log_reader import Batch, read_dated_labels, read_labels, read_predictions
 from mlnb.service.log_tables import SCHEMA
 
 
@@ -94,7 +94,7 @@ def test_two_processes_write_two_databases(tmp_path: Path) -> None:
     assert sorted(logged(tmp_path)) == ["a", "b"]
 
 
-def test_a_label_that_comes_again_changes_nothing_and_another_one_replaces_it(tmp_path: Path) -> None:
+def test_the_label_that_comes_last_counts_from_when_its_value_was_told(tmp_path: Path) -> None:
     async def scenario() -> None:
         log = PredictionLog(tmp_path)
         await log.label({"a": "1", "b": '"x"'}, labelled_at=10)
@@ -104,10 +104,7 @@ def test_a_label_that_comes_again_changes_nothing_and_another_one_replaces_it(tm
 
     asyncio.run(scenario())
     assert read_labels(tmp_path) == {"a": 1, "b": True}
-    with sqlite3.connect(tmp_path / "worker-0.db") as connection:
-        stamps = dict(connection.execute("SELECT id, labelled_at FROM labels"))
-    connection.close()
-    assert stamps == {"a": 10, "b": 30}
+    assert read_dated_labels(tmp_path) == {"a": (20, 1), "b": (30, True)}
 
 
 def test_the_latest_label_of_several_workers_counts(tmp_path: Path) -> None:
@@ -115,11 +112,13 @@ def test_the_latest_label_of_several_workers_counts(tmp_path: Path) -> None:
         one, other = PredictionLog(tmp_path), PredictionLog(tmp_path)
         await one.label({"a": "1"}, labelled_at=20)
         await other.label({"a": "0"}, labelled_at=10)
+        for log, label, at in ((one, "2", 10), (other, "3", 20), (one, "2", 30), (other, "2", 40)):
+            await log.label({"b": label}, labelled_at=at)
         one.close()
         other.close()
 
     asyncio.run(scenario())
-    assert read_labels(tmp_path) == {"a": 1}
+    assert read_dated_labels(tmp_path) == {"a": (20, 1), "b": (30, 2)}
 
 
 def test_a_log_of_a_newer_schema_is_refused_by_writer_and_reader(tmp_path: Path) -> None:
