@@ -219,6 +219,8 @@ class Router:
         self._seen = stamp
         loading = asyncio.get_running_loop().run_in_executor(None, load_routing, folder, self.routing)
         await asyncio.wait([loading])
+        if stamp != self._seen:  # who looked meanwhile has seen a newer one
+            return
         error = loading.exception()  # anything: a hook is foreign code
         if error is None:
             self.routing, self.refused = loading.result(), None
