@@ -113,20 +113,13 @@ def write_aliases(
     """
     spread = dict(traffic or {})
     live = Placed(model, revision, aliases, (), spread).live
-    code = set(_trusted_code(folder / "versions" / str(number) for number in sorted(live)))
-    kept = []
-    for number in warm:
-        try:
-            code |= set(_trusted_code([folder / "versions" / str(number)]))
-        except MlnbError:
-            continue
-        kept.append(number)
+    code, kept = _allowed(folder, live, warm)
     content: dict[str, object] = {
         "format": FORMAT if spread else _PLAIN,
         "model": model,
         "revision": revision,
         "aliases": dict(sorted(aliases.items())),
-        "code": sorted(code),
+        "code": code,
         "warm": kept,
     }
     if spread:
@@ -140,14 +133,11 @@ def check_trust(folder: Path) -> None:
     Raises
     ------
     UntrustedError
-        If a version needs code that this user does not trust.
+        If a live version needs code that this user does not trust; one that is only kept warm is left out.
     """
     placed = read_aliases(folder)
-    if placed is not None:
-        packages = [folder / "versions" / str(number) for number in sorted({*placed.live, *placed.warm})]
-        if sorted(set(_trusted_code(packages))) != list(placed.code):
-            again = placed.revision + 1
-            write_aliases(folder, placed.model, again, placed.aliases, placed.traffic, placed.warm)
+    if placed is not None and _allowed(folder, placed.live, placed.warm) != (list(placed.code), list(placed.warm)):
+        write_aliases(folder, placed.model, placed.revision + 1, placed.aliases, placed.traffic, placed.warm)
 
 
 def place(
@@ -209,29 +199,50 @@ def _warm(before: Placed | None, now: Placed) -> list[int]:
     return [number for number in candidates if number not in now.live][:_WARM]
 
 
-def _trusted_code(packages: Iterable[Path]) -> Iterator[str]:
-    for package in packages:
-        check_seal(package)
-        for file in code_files(package):
-            from mlnb.store.signing import verify
+def _allowed(folder: Path, live: Iterable[int], warm: Iterable[int]) -> tuple[list[str], list[int]]:
+    """Return the digests of the code that may be loaded, sorted, and the warm versions that may stay."""
+    code = {digest for number in sorted(live) for digest in _trusted_code(folder / "versions" / str(number))}
+    kept = []
+    for number in warm:
+        try:
+            code |= set(_trusted_code(folder / "versions" / str(number)))
+        except MlnbError:
+            continue
+        kept.append(number)
+    return sorted(code), kept
 
-            verify(file.digest, file.signature, file.key)
-            yield file.digest
+
+def _trusted_code(package: Path) -> Iterator[str]:
+    check_seal(package)
+    for file in code_files(package):
+        from mlnb.store.signing import verify
+
+        verify(file.digest, file.signature, file.key)
+        yield file.digest
 
 
 def _place_version(versions: Path, number: int, package: Path) -> bool:
     target = versions / str(number)
-    if target.is_dir():
-        if _manifest(target) == _manifest(package):
-            return False
-        shutil.rmtree(target)
+    if target.is_dir() and _manifest(target) == _manifest(package) and _intact(target):
+        return False
     with storing(target):
         temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=versions))
         try:
             shutil.copytree(package, temporary / "package")
+            if target.exists():  # until here all that may fail has left it as it was
+                target.rename(temporary / "before")
             (temporary / "package").rename(target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+    return True
+
+
+def _intact(package: Path) -> bool:
+    """Say whether a package is as it was sealed."""
+    try:
+        check_seal(package)
+    except MlnbError:
+        return False
     return True
 
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from mlnb.errors import CorruptError, NewerFormatError, RequestError, ServiceError, UntrustedError
 from mlnb.service.router import Router, Routing, load_routing
 from mlnb.service.routing_files import check_trust, place, read_aliases, write_aliases
+from mlnb.store.seal import seal
 
 NOTHING = Routing("", 0, {}, "")
 
@@ -172,6 +175,71 @@ def test_code_that_a_foreign_aliases_file_allows_is_not_believed(tmp_path: Path,
     (tmp_path / "aliases.json").write_text(json.dumps(document))
     with pytest.raises(UntrustedError):
         load_routing(tmp_path, NOTHING)
+
+
+def test_a_version_that_is_only_kept_warm_is_let_go_where_its_code_is_trusted_no_more(
+    tmp_path: Path, hooked_package: Path, packages: dict[int, Path]
+) -> None:
+    place(tmp_path, "delays", {1: hooked_package}, {"staging": 1})
+    place(tmp_path, "delays", packages, {"staging": 2})
+    before = read_aliases(tmp_path)
+    assert before is not None
+    assert (before.warm, len(before.code)) == ((1,), 1)
+    path = tmp_path / "versions" / "1" / "package.json"
+    package = json.loads(path.read_text())
+    package["signatures"]["hooks.py"]["key"] = "0" * 16
+    path.write_text(json.dumps(package))
+    check_trust(tmp_path)
+    after = read_aliases(tmp_path)
+    assert after is not None
+    assert (after.aliases, after.warm, after.code) == ({"staging": 2}, (), ())
+
+
+def test_a_damaged_version_is_replaced_when_it_is_placed_again(tmp_path: Path, packages: dict[int, Path]) -> None:
+    sealed = tmp_path / "sealed"
+    shutil.copytree(packages[1], sealed)
+    seal(sealed)
+    for _ in range(2):
+        place(tmp_path / "state", "delays", {1: sealed}, {"staging": 1})
+        assert load_routing(tmp_path / "state", NOTHING).version_of("staging")[1].number == 1
+        (tmp_path / "state" / "versions" / "1" / "model.onnx").write_bytes(b"broken")
+
+
+def test_a_routing_that_loads_slowly_does_not_take_the_place_of_a_newer_one(
+    tmp_path: Path, packages: dict[int, Path]
+) -> None:
+    aliases, pipe = tmp_path / "aliases.json", tmp_path / "pipe"
+
+    async def scenario() -> Router:
+        place(tmp_path, "delays", packages, {"staging": 1})
+        first = json.loads(aliases.read_bytes())
+        router = Router(None, tmp_path)
+        router.load()
+        os.mkfifo(pipe)
+        os.link(pipe, tmp_path / "second")
+        (tmp_path / "second").replace(aliases)
+        slow = asyncio.create_task(router.look())
+        async with asyncio.timeout(30):
+            while (writer := opened_to_write(pipe)) < 0:
+                await asyncio.sleep(0.01)
+        (tmp_path / "third").write_text(json.dumps(first | {"revision": 3}))
+        (tmp_path / "third").replace(aliases)
+        await router.look()
+        assert router.routing.revision == 3
+        os.write(writer, json.dumps(first | {"revision": 2}).encode())
+        os.close(writer)
+        await slow
+        return router
+
+    assert asyncio.run(scenario()).routing.revision == 3
+
+
+def opened_to_write(pipe: Path) -> int:
+    """Return a descriptor; -1 as long as nobody reads."""
+    try:
+        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return -1
 
 
 def test_an_alias_of_a_version_that_was_not_placed_is_refused_when_written(tmp_path: Path) -> None:
