@@ -97,6 +97,7 @@ class Worker(uvicorn.Server):  # type: ignore[misc]  # uvicorn's types are not f
         self._connections = Counted(self._balance)
         self.server_state.connections = self._connections
         self._ends_at = 0.0
+        self._draining = False
         self._grpc: GrpcServer | None = None
         self.failed = False
 
@@ -104,6 +105,8 @@ class Worker(uvicorn.Server):  # type: ignore[misc]  # uvicorn's types are not f
         """Start the application, accept, and tell the supervisor."""
         await super().startup(sockets=[])
         loop = asyncio.get_running_loop()
+        limit = self._application.configuration.header_s
+        self._door = Door(self._listener, self._balance, self._connections, self._protocol, self.config.ssl, limit)
         loop.add_signal_handler(signal.SIGTERM, self._drain, 0.0)
         # Accepted sockets inherit it; asyncio would set it only where it can tell that the socket is TCP.
         self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -115,18 +118,17 @@ class Worker(uvicorn.Server):  # type: ignore[misc]  # uvicorn's types are not f
         self._crew.listen()
         self._crew.say({"ready": FORMAT})  # from now on it is asked with the others, so a routing waits for it as well
         await self._application.join(self._crew)
-        if self._grpc is not None:
+        if self._grpc is not None and not self._draining:
             await self._grpc.start()
-        limit = self._application.configuration.header_s
-        self._door = Door(self._listener, self._balance, self._connections, self._protocol, self.config.ssl, limit)
+        if self._draining:  # told so before it had accepted anything
+            return
         self._door.open()
         configuration = self._application.configuration
         warn_of_openness(self._listener.getsockname()[0], self._application.access, configuration)
 
     async def shutdown(self, **_: object) -> None:
         """Accept no more, finish what runs, and leave the last counters."""
-        if not self.failed:
-            self._door.close()
+        self._door.close()
         if self._grpc is not None:
             await self._grpc.stopped()
         await super().shutdown(sockets=[])
@@ -159,6 +161,7 @@ class Worker(uvicorn.Server):  # type: ignore[misc]  # uvicorn's types are not f
 
     def _drain(self, idle_s: float) -> None:
         """Accept no more; each connection ends with its next answer, or when it has been idle for so long."""
+        self._draining = True
         self._door.close()
         if self._grpc is not None:
             self._grpc.drain(at_once=idle_s <= 0)

@@ -183,6 +183,38 @@ def test_connections_are_spread_over_the_workers_and_each_speaks_for_all(deploye
     }
 
 
+def test_a_worker_that_is_told_to_end_while_it_starts_ends(bento: Bento, tmp_path: Path) -> None:
+    source, table = tmp_path / "src", make_table()
+    shutil.copytree(bento.path / "src", source)
+    aliases = source / "aliases.json"
+    content = aliases.read_bytes()
+    os.mkfifo(tmp_path / "pipe")  # who reads the routing waits until it is written, and finds it changed then
+    os.link(tmp_path / "pipe", source / "pipe")
+    (source / "pipe").replace(aliases)
+    ours, theirs = socket.socketpair()
+    with socket.create_server(("127.0.0.1", 0)) as listener, ours, theirs:
+        handles = {"--fd": listener.fileno(), "--worker": theirs.fileno(), "--table": table, "--place": 0}
+        command = [sys.executable, "-m", "mlnb.service.serve", *(f"{key}={value}" for key, value in handles.items())]
+        environ = {**os.environ, "PYTHONPATH": str(source), "MLNB_PREDICTIONS": str(tmp_path / "predictions")}
+        passed = (listener.fileno(), theirs.fileno(), table)
+        with subprocess.Popen(command, cwd=source, env=environ, pass_fds=passed) as worker, ours.makefile() as wire:
+            theirs.close()
+            (tmp_path / "pipe").write_bytes(content)
+            assert "ready" in json.loads(wire.readline())
+            ours.sendall(b'{"drain":0.0}\n{"report":"metrics","number":1}\n')
+            assert "of" in json.loads(wire.readline())
+            with (tmp_path / "pipe").open("wb") as pipe:
+                (tmp_path / "same").write_bytes(content)
+                (tmp_path / "same").replace(aliases)
+                pipe.write(content)
+            try:
+                assert worker.wait(timeout=30) == 0
+            finally:
+                worker.kill()
+            assert "leaving" in json.loads(wire.readline())
+    os.close(table)
+
+
 def test_a_worker_that_hangs_is_silent_and_no_new_connection_waits_for_it(deployed: Deployment, body: bytes) -> None:
     until(lambda: states(deployed) == ["ready", "ready"])
     stuck = workers(deployed)[0]
