@@ -76,7 +76,8 @@ class Supervisor:
         self._reserved = reserved or Reserved(listener.getsockname()[0])
         self._configuration = Configuration()
         self._plan = Plan(1, 1, "")
-        self._before: Plan | None = None  # what held until a reload that is not yet proved
+        self._before: tuple[Plan, Configuration] | None = None  # what held until a reload that is not yet proved
+        self._generations = 1  # that there were plans of; none is reused
         self._members: dict[int, Member] = {}
         self._selector = DefaultSelector()
         self._hub = Hub(self._members)
@@ -244,8 +245,10 @@ class Supervisor:
     def _give_up_reload(self, reason: str) -> None:
         """Go on with what held before; those that are new already are replaced as well."""
         assert self._before is not None  # noqa: S101  # who calls has looked
-        self._intend(self._before)
+        plan, self._configuration = self._before
+        self._intend(plan)
         self._before = None
+        self._reserved.keep(self._configuration.grpc_port)
         self._hub.reloading, self._hub.problem = False, reason
         self._say("error", "The reload is given up; the workers that there were go on.")
 
@@ -260,10 +263,11 @@ class Supervisor:
             self._hub.problem = str(error)
             self._say("error", f"Not reloaded: {error}")
             return
+        self._before, self._hub.reloading = (self._plan, self._configuration), True
         self._configuration = configuration
-        self._before, self._hub.reloading = self._plan, True
+        self._generations += 1
         self._next_start, self._hub.failures = 0.0, 0
-        self._intend(Plan(self._plan.generation + 1, worker_count(configuration), source))
+        self._intend(Plan(self._generations, worker_count(configuration), source))
         self._say("info", f"Reloading: {self._plan.count} workers, one after another.")
 
     def _stop(self, reason: str) -> None:

@@ -137,8 +137,11 @@ def test_a_configuration_is_taken_up_without_a_stop_and_code_that_cannot_start_l
     shutil.copytree(bento.path, broken)
     (broken / "src" / "versions" / "1" / "model.onnx").write_bytes(b"no model")
     seal_bento(broken)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     with pytest.raises(ServiceError, match=r"cannot go over to what is new: .*model\.onnx.*was changed"):
-        LocalTarget(state, Settings(service={"workers": 2})).start("delays", broken)
+        LocalTarget(state, Settings(service={"workers": 2, "grpc_port": port})).start("delays", broken)
+    socket.create_server(("127.0.0.1", port)).close()  # which nobody keeps for what was given up
     assert answer() == 413
     assert states(deployed) == ["ready", "ready"]
     assert running[0].start("delays").workers >= 2  # a start takes up what is set, too
