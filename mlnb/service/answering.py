@@ -70,7 +70,7 @@ class Answering:
     ) -> None:
         self.log: PredictionLog | None = None
         self.ids = Ids()
-        self.experiments = Experiments(state, self.ids, self._shadowed, configuration.max_rows)
+        self.experiments = Experiments(state, self.ids, self._shadowed, configuration)
         self._router = router
         self._admission = admission
         self._configuration = configuration

@@ -26,6 +26,7 @@ from mlnb.service.crew import METRICS, READINESS, Crew, service_readiness, servi
 from mlnb.service.described import describe
 from mlnb.service.grpc_call import ROUTE
 from mlnb.service.log import PredictionLog
+from mlnb.service.log_content import warn_of_strangers
 from mlnb.service.messages import log_access
 from mlnb.service.metrics import OPENMETRICS, TEXT, Metrics, exposition, wants_openmetrics
 from mlnb.service.protocols import Route, encode, named_routes, parse_labels, request_id_of, route_of
@@ -112,6 +113,10 @@ class Application:
             self._router.load()
             self._tracing = tracing_of(os.environ, self._router.routing.model)
             folder = self._predictions or _default_folder(self._router.routing.model)
+            loaded = self._router.routing.loaded.values()
+            warn_of_strangers(
+                self.configuration.log_redact, {column.name for one in loaded for column in one.scorer.signature.inputs}
+            )
             self._answering.log = PredictionLog(folder, self.configuration, self._metrics.count)
 
     async def join(self, crew: Crew) -> None:

@@ -16,9 +16,11 @@ from time import perf_counter, time
 
 from mlnb.errors import RequestError
 from mlnb.service.canary import Event, abort, judge, measure, timestamp
+from mlnb.service.configuration import Configuration
 from mlnb.service.counts import Arm, Counts, Tally, sweep
 from mlnb.service.forms import Form
 from mlnb.service.log import Ids, Record
+from mlnb.service.log_content import Content
 from mlnb.service.router import Router, Routing, Spread
 from mlnb.service.shadow import Append, Asked, Shadows
 from mlnb.service.traffic import COLUMN, EVENTS, caller_digest, place_of
@@ -69,15 +71,16 @@ class Experiments:
         Maker of the ids.
     append : callable
         Puts the records of shadows into the prediction log.
-    max_rows : int
-        More rows are refused.
+    configuration : Configuration
+        The service's: ``max_rows``, and what is redacted.
     """
 
-    def __init__(self, state: Path, ids: Ids, append: Append, max_rows: int) -> None:
+    def __init__(self, state: Path, ids: Ids, append: Append, configuration: Configuration) -> None:
         self._state = state
         self._counts = Counts(state)
         self._shadows = Shadows(ids, append)
-        self._max_rows = max_rows
+        self._max_rows = configuration.max_rows
+        self._content = Content(configuration)
         self._ended: set[str] = set()  # experiments whose canary has failed, which could not be written down
         self._swept: Routing | None = None
 
@@ -100,7 +103,8 @@ class Experiments:
         key = self._key(spread, chosen, form, headers, body) if role else ""
         ended = traffic.id in self._ended
         number = spread.base if ended else traffic.choose(key or request_id, spread.base, time())
-        caller = caller_digest(key) if key else None
+        column = traffic.sticky.removeprefix(COLUMN) if traffic.sticky.startswith(COLUMN) else ""
+        caller = self._content.caller(column, caller_digest(key)) if key else None
         return Choice(spread.routings[number], chosen, number, role, caller, spread)
 
     @contextmanager

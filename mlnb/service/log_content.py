@@ -5,15 +5,16 @@ are seen; only ``inputs`` of an answered row is left out where `Configuration.lo
 does depends on the row's id alone, so anyone can tell.
 
 A redacted column holds null, or where a key is given a keyed digest of its value (HMAC-SHA256, RFC 2104), and the
-row's ``inputs`` has a further key `REDACTED` with the names. A refused body is not logged then, nor what was said about
-its values: only the columns that were named.
+row's ``inputs`` has a further key `REDACTED` with the names. A caller that such a column names is treated alike. A
+refused body is not logged then, nor what was said about its values: only the columns that were named.
 """
 
 from __future__ import annotations
 
 import hmac
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from zlib import crc32
 
 import msgspec
@@ -26,6 +27,7 @@ _DIGITS = 32
 _REFUSED = 400
 _TELLS_NOTHING = frozenset({401, 403, 404, 405, 408, 413, 415, 429, 503})
 _COLUMN = re.compile(r"column '([^']*)'")
+_LOGGER = logging.getLogger("mlnb.service")
 
 
 class Content:
@@ -53,6 +55,13 @@ class Content:
     def kept(self, records: Sequence[Record]) -> list[Record]:
         """Return the records as they are logged."""
         return [self._kept(record) for record in records]
+
+    def caller(self, column: str, digest: str) -> str | None:
+        """Return what is logged of a caller; `column` is what names callers, "" for a header.
+
+        The digest of a caller has no key: whoever has the log could try all values that a column may have.
+        """
+        return self._digest(digest) if column in self._names else digest
 
     def _kept(self, record: Record) -> Record:
         if record.status >= _REFUSED:
@@ -108,3 +117,10 @@ def redacted_columns(setting: str) -> tuple[str, ...]:
     ('ssn', 'email')
     """
     return tuple(name.strip() for name in setting.split(",") if name.strip())
+
+
+def warn_of_strangers(setting: str, columns: Collection[str]) -> None:
+    """Say in the log which columns a setting names that no model takes: nothing is redacted there."""
+    strange = [name for name in redacted_columns(setting) if name not in columns]
+    if strange:
+        _LOGGER.warning("log_redact names what is no column of this service's models: %s.", ", ".join(strange))

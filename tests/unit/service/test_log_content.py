@@ -12,6 +12,8 @@ from zlib import crc32
 import pytest
 
 from mlnb.errors import SettingsError
+from mlnb.service.app import Application
+from mlnb.service.bento import Bento
 from mlnb.service.configuration import Configuration, configure
 from mlnb.service.log import Ids, PredictionLog, Record
 from mlnb.service.log_content import REDACTED, Content
@@ -44,6 +46,15 @@ def test_a_redacted_column_is_null_or_a_keyed_digest() -> None:
     assert null == {"ssn": None, "age": 4, REDACTED: ["ssn", "email"]}
     keyed = json.loads(kept(Configuration(log_redact="ssn", log_redact_key="k"), record()).inputs or "")
     assert keyed["ssn"] == hmac.new(b"k", b'"123"', hashlib.sha256).hexdigest()[:32]
+
+
+def test_a_redacted_column_that_no_model_takes_is_told(
+    tmp_path: Path, bento: Bento, caplog: pytest.LogCaptureFixture
+) -> None:
+    application = Application(bento.path / "src", None, tmp_path, Configuration(log_redact="age, ssn"))
+    application.open()
+    application.close()
+    assert [one.getMessage().rpartition(": ")[2] for one in caplog.records] == ["ssn."]
 
 
 def test_nothing_of_a_refused_body_is_kept_where_columns_are_redacted() -> None:

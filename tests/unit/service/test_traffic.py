@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from mlnb.errors import CorruptError, RequestError, ServiceError
 from mlnb.service.canary import Event, abort, judge, measure, read_events
+from mlnb.service.configuration import Configuration
 from mlnb.service.counts import Arm, Counts, Tally, read_counts, sweep
 from mlnb.service.experiments import Choice, Experiments
 from mlnb.service.forms import OwnForm
@@ -27,6 +29,7 @@ from mlnb.service.traffic import (
     Canary,
     LiveGate,
     Traffic,
+    caller_digest,
     place_of,
     slotted,
     traffic_from_json,
@@ -175,7 +178,7 @@ def test_a_canary_that_fails_while_nothing_can_be_written_answers_no_more(
         (tmp_path / folder).write_bytes(b"")  # a file: what belongs below it cannot be written
     router = Router(tmp_path, tmp_path)
     router.load()
-    experiments = Experiments(tmp_path, Ids(), list, 10)
+    experiments = Experiments(tmp_path, Ids(), list, Configuration(max_rows=10))
 
     def chosen() -> Choice:
         found = experiments.choose(router.routing, "", OwnForm(), (), b"", "request")
@@ -248,6 +251,28 @@ def test_malformed_traffic_is_refused(tmp_path: Path, packages: dict[int, Path],
         load_routing(tmp_path, NOTHING)
     with pytest.raises(CorruptError, match="cannot be read"):
         read_aliases(tmp_path)
+
+
+def test_a_caller_whom_a_redacted_column_names_is_logged_with_a_key_or_not_at_all(
+    tmp_path: Path, packages: dict[int, Path]
+) -> None:
+    traffic = Traffic("5e1f", sticky="column:origin", slots=slotted({1: 0.5, 2: 0.5}))
+    place(tmp_path, "delays", packages, {"production": 1}, {"production": traffic})
+    routing = load_routing(tmp_path, NOTHING)
+    body = json.dumps({"rows": [{"age": 1, "wind": 2, "origin": "JFK"}]}).encode()
+
+    def caller(**settings: str) -> str | None:
+        experiments = Experiments(tmp_path, Ids(), lambda records: None, Configuration(**settings))
+        chosen = experiments.choose(routing, "", OwnForm(), [], body, "request")
+        experiments.close()
+        assert chosen is not None
+        return chosen.caller
+
+    plain = caller(log_redact="age")
+    assert plain == caller_digest("JFK")
+    assert caller(log_redact="origin") is None
+    keyed = hmac.new(b"k", f'"{plain}"'.encode(), "sha256").hexdigest()
+    assert keyed.startswith(caller(log_redact="origin", log_redact_key="k") or "none")
 
 
 def test_the_two_versions_that_were_live_last_stay_on_disk_and_in_memory_and_going_back_loads_nothing(
