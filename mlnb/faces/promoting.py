@@ -79,9 +79,11 @@ class ProjectHandler(MlnbHandler):
 
     @property
     def anonymous(self) -> bool:
-        """Whether the server does not know who is asking: whoever has its token."""
-        user = self.current_user
-        return bool(_ANONYMOUS.fullmatch(user.username)) and user.display_name.startswith("Anonymous ")
+        """Whether the server does not know who is asking: whoever has its token.
+
+        The username alone says so: a browser gives itself any other name that it likes (``PATCH /api/me``).
+        """
+        return bool(_ANONYMOUS.fullmatch(self.current_user.username))
 
     async def ask(self, path: str, question: Callable[[Project], T]) -> T:
         """Return what the project of a notebook answers to whoever is asking."""

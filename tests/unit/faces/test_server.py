@@ -317,6 +317,17 @@ def test_what_there_is_to_decide_is_asked_for_and_decided(server: Server, api: h
     assert (newest["kind"], newest["by"]) == ("rollback", system_user())  # who only has the token is the server's user
 
 
+def test_a_browser_that_gives_itself_a_name_is_no_other_person(server: Server, shop: str) -> None:
+    with server.client(token="") as browser:
+        browser.get(f"{server.url}?token={TOKEN}", follow_redirects=False)
+        right = {"X-XSRFToken": browser.cookies["_xsrf"]}
+        names = {"name": "Ben", "display_name": "Ben"}
+        renamed = browser.patch(f"{server.url}api/me", json=names, headers=right)
+        assert renamed.json()["identity"]["display_name"] == "Ben"
+        board = browser.get("promotion", params={"path": shop, "model": "delays"}).json()
+    assert (board["named"], board["actor"]) == (False, system_user())
+
+
 def test_a_policy_that_is_written_later_holds_at_once(server: Server, api: httpx.Client, shop: str) -> None:
     body = {"path": shop, "ref": "delays/1", "alias": "production"}
     assert api.post("promote", json=body).status_code == 200
