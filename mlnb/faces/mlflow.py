@@ -62,8 +62,8 @@ def _mirrored(told: Mirrored) -> Iterator[str]:
         yield f"  {ref} is models:/{told.model}/{told.versions[ref]}"
     for alias, number in told.aliases.items():
         yield f"  {told.model}@{alias} is {number}{' (moved)' * (alias in told.moved)}"
-    for alias in told.left_out:
-        yield f"  {told.model}@{alias} is left out: MLflow cannot have an alias of that name."
+    for alias, why in told.left_out.items():
+        yield f"  {told.model}@{alias} is left out: {why}."
 
 
 def _adopted(told: Adopted) -> Iterator[str]:

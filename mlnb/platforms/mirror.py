@@ -5,7 +5,8 @@ version of the registered model of that name. What makes it known again is the t
 mirroring writes only what is new, and one that was interrupted removes what it has left half done. Nothing is written
 that mlnb does not own: aliases, tags and versions that others made on the server stay as they are.
 
-An alias that MLflow cannot have (it knows no ``.`` in one, and reserves ``latest`` and ``v7``) is told, not renamed.
+An alias that MLflow cannot have (it knows no ``.`` in one, and reserves ``latest`` and ``v7``) is told, not renamed; so
+is one that points there to a version of others, which is not moved.
 Who moved which alias when, which MLflow does not keep (mlflow#2169), is the tag ``mlnb.moves`` of the registered model,
 and ``mlnb.audit`` there is the head of the audit log: who later rewrites the log contradicts what the server has seen.
 """
@@ -13,9 +14,10 @@ and ``mlnb.audit`` there is the head of the audit log: who later rewrites the lo
 from __future__ import annotations
 
 import json
+import math
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -36,7 +38,8 @@ if TYPE_CHECKING:
 CONTENT, REF = "mlnb.content", "mlnb.version"
 _MOVES, _AUDIT, _TAGS = "mlnb.moves", "mlnb.audit", "mlnb.tags"
 _ALIAS = re.compile(r"(?!latest$|v\d+$)[\w-]{1,255}", re.IGNORECASE | re.ASCII)
-_KEY = re.compile(r"[^\w .:/-]", re.ASCII)
+_OURS = "mlnb."
+_KEY = re.compile(r"[^\w .:/-]")
 _LONGEST_MOVES = 90_000
 _LONGEST_VALUE = 6_000
 _BATCH = 100
@@ -61,8 +64,8 @@ class Mirrored:
         What our aliases point to there.
     moved : tuple of str
         Those that were not there, or elsewhere.
-    left_out : tuple of str
-        Aliases that MLflow cannot have.
+    left_out : mapping of str to str
+        Aliases that were not mirrored, and why.
     """
 
     model: str
@@ -71,7 +74,7 @@ class Mirrored:
     added: tuple[str, ...]
     aliases: Mapping[str, str]
     moved: tuple[str, ...]
-    left_out: tuple[str, ...]
+    left_out: Mapping[str, str]
 
     def to_json(self) -> dict[str, object]:
         """Return a mapping that JSON can spell."""
@@ -82,7 +85,7 @@ class Mirrored:
             "added": list(self.added),
             "aliases": dict(self.aliases),
             "moved": list(self.moved),
-            "left_out": list(self.left_out),
+            "left_out": dict(self.left_out),
         }
 
 
@@ -140,10 +143,13 @@ class Mirror:
                 self._tag(version, known[version.ref])
             numbers = {version.ref: text(known[version.ref], "version") for version in versions}
             aliases = self.registry.aliases(model)
-            wanted = {name: numbers[f"{model}/{number}"] for name, number in aliases.items() if _ALIAS.fullmatch(name)}
-            moved = self._point(model, wanted)
+            there = self._aliases(model)
+            left_out = _left_out(aliases, there, set(numbers.values()))
+            wanted = {name: numbers[f"{model}/{at}"] for name, at in aliases.items() if name not in left_out}
+            moved = tuple(name for name, number in wanted.items() if there.get(name) != number)
+            for name in moved:
+                self.server.post("registered-models/alias", {"name": model, "alias": name, "version": wanted[name]})
             self._tell(model, self.registry.history(model), audit)
-        left_out = tuple(name for name in aliases if name not in wanted)
         return Mirrored(model, self.server.address, numbers, tuple(added), wanted, moved, left_out)
 
     def _known(self, model: str) -> dict[str, Mapping[str, object]]:
@@ -231,8 +237,9 @@ class Mirror:
 
     def _log(self, run: str, model_id: str, version: Version, metrics: Mapping[str, float]) -> None:
         at = _milliseconds(version.created_at)
+        keys = _keys(metrics)
         rows = [
-            {"key": _KEY.sub("_", name), "value": value, "timestamp": at, "step": 0, "model_id": model_id}
+            {"key": keys[name], "value": _number(value), "timestamp": at, "step": 0, "model_id": model_id}
             for name, value in metrics.items()
         ]
         for kind, items in (("metrics", rows), ("params", _params(version))):
@@ -242,23 +249,21 @@ class Mirror:
     def _tag(self, version: Version, there: Mapping[str, object]) -> None:
         """Give MLflow's version the tags that ours has now, and take back those that ours had when it was mirrored."""
         found, number = tags_of(there), text(there, "version")
-        before = json.loads(found.get(_TAGS, "[]"))
-        wanted = {**version.tags, **({_TAGS: json.dumps(sorted(version.tags))} if version.tags or before else {})}
+        before = _names(found.get(_TAGS, ""))
+        tags = {name: value for name, value in version.tags.items() if not name.startswith(_OURS)}
+        wanted = {**tags, **({_TAGS: json.dumps(sorted(tags))} if tags or before else {})}
         place = {"name": version.model, "version": number}
         for name, value in wanted.items():
             if found.get(name) != value:
                 self.server.post("model-versions/set-tag", {**place, "key": name, "value": value})
         for name in before:
-            if name not in version.tags and name in found:
+            if name not in tags and name in found:
                 self.server.delete("model-versions/delete-tag", {**place, "key": name})
 
-    def _point(self, model: str, wanted: Mapping[str, str]) -> tuple[str, ...]:
+    def _aliases(self, model: str) -> dict[str, str]:
+        """Return what each alias points to there."""
         there = part(self.server.get("registered-models/get", name=model), "registered_model")
-        found = {text(row, "alias"): text(row, "version") for row in _rows(there, "aliases")}
-        moved = tuple(alias for alias, number in wanted.items() if found.get(alias) != number)
-        for alias in moved:
-            self.server.post("registered-models/alias", {"name": model, "alias": alias, "version": wanted[alias]})
-        return moved
+        return {text(row, "alias"): text(row, "version") for row in _rows(there, "aliases")}
 
     def _tell(self, model: str, history: Sequence[Promotion], audit: str) -> None:
         there = tags_of(part(self.server.get("registered-models/get", name=model), "registered_model"))
@@ -278,9 +283,48 @@ def _marks(version: Version) -> dict[str, str]:
 
 
 def _params(version: Version) -> list[dict[str, str]]:
-    given = version.lineage.parameters.items()
-    told = ((name, value if isinstance(value, str) else json.dumps(value)) for name, value in given)
-    return [{"key": _KEY.sub("_", name), "value": said[:_LONGEST_VALUE]} for name, said in told]
+    given = version.lineage.parameters
+    keys = _keys(given)
+    told = ((keys[name], value if isinstance(value, str) else json.dumps(value)) for name, value in given.items())
+    return [{"key": key, "value": said[:_LONGEST_VALUE]} for key, said in told]
+
+
+def _keys(names: Iterable[str]) -> dict[str, str]:
+    """Return a key that MLflow can have for each name, and each another one."""
+    keys: dict[str, str] = {}
+    for name in sorted(names, key=lambda name: bool(_KEY.search(name))):  # who needs no other one keeps its own
+        key = plain = _KEY.sub("_", name)
+        number = 2
+        while key in keys.values():
+            key, number = f"{plain}_{number}", number + 1
+        keys[name] = key
+    return keys
+
+
+def _number(value: float) -> float | str:
+    """Return a metric as MLflow's server reads it: of a bare NaN it drops everything that follows, and says nothing."""
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _names(said: str) -> list[str]:
+    """Return the tags that were ours when the version was mirrored; none where somebody has edited that."""
+    try:
+        found = json.loads(said or "[]")
+    except ValueError:
+        return []
+    names = found if isinstance(found, list) else []
+    return [name for name in names if isinstance(name, str) and not name.startswith(_OURS)]
+
+
+def _left_out(aliases: Iterable[str], there: Mapping[str, str], ours: Collection[str]) -> dict[str, str]:
+    """Return the aliases that are not mirrored, and why."""
+    left_out = {name: "MLflow cannot have an alias of that name" for name in aliases if not _ALIAS.fullmatch(name)}
+    for name in aliases:
+        if name not in left_out and there.get(name) not in (None, *ours):
+            left_out[name] = f"there it is the version {there[name]}, which mlnb has not made"
+    return left_out
 
 
 def _moves(history: Sequence[Promotion]) -> str:

@@ -17,7 +17,7 @@ import ssl
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 import httpx
 
@@ -47,18 +47,11 @@ class MlflowServer:
     """
 
     def __init__(self, address: str, environ: Mapping[str, str]) -> None:
-        parts = urlsplit(address)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageError(
-                f"{_plain(address)!r} is not the address of an MLflow server."
-                if address
-                else "No MLflow server is named.",
-                _HOW,
-            )
+        parts = _parts(address)
         self.address = _plain(address)
         self.loopback = parts.hostname in ("127.0.0.1", "localhost", "::1")
-        user = parts.username or environ.get("MLFLOW_TRACKING_USERNAME", "")
-        password = parts.password or environ.get("MLFLOW_TRACKING_PASSWORD", "")
+        user = unquote(parts.username or "") or environ.get("MLFLOW_TRACKING_USERNAME", "")
+        password = unquote(parts.password or "") or environ.get("MLFLOW_TRACKING_PASSWORD", "")
         token = environ.get("MLFLOW_TRACKING_TOKEN", "")
         self._client = httpx.Client(
             auth=httpx.BasicAuth(user, password) if user else None,
@@ -180,7 +173,7 @@ class MlflowServer:
         body: Mapping[str, object] | None = None,
         content: Iterable[bytes] | None = None,
     ) -> httpx.Response:
-        sent = content if body is None else json.dumps(body).encode()  # NaN included, which MLflow reads
+        sent = content if body is None else json.dumps(body, allow_nan=False).encode()
         headers = {"Content-Type": "application/json"} if body is not None else {}
         try:
             answer = self._client.request(
@@ -279,6 +272,19 @@ def _strange(names: Sequence[str]) -> PlatformError:
         "Check the address of the MLflow server.",
         platform="mlflow",
     )
+
+
+def _parts(address: str) -> SplitResult:
+    if not address:
+        raise UsageError("No MLflow server is named.", _HOW)
+    try:
+        parts = urlsplit(address)
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # no number as the port, an open bracket
+        raise UsageError("This is not the address of an MLflow server.", _HOW) from None
+    if not known:
+        raise UsageError(f"{_plain(address)!r} is not the address of an MLflow server.", _HOW)
+    return parts
 
 
 def _plain(address: str) -> str:

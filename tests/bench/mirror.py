@@ -115,6 +115,8 @@ def _faults(scored: Any, first: Any, again: Any) -> list[str]:
     for name, one in scored.items():
         if one["differ"] or one["apart"] > 1e-9:
             faults.append(f"{name} answers otherwise there: {one}")
+        if one["after"] != [True, 2.0, 3.0]:
+            faults.append(f"{name} has lost numbers there: {one['after']}")
         if one["mark"] != one["expected"] or not one["linked"] or not one["example"] or "depth" not in one["params"]:
             faults.append(f"{name} is told otherwise there: {one}")
     return faults

@@ -73,7 +73,7 @@ def make(folder: Path, count: int) -> None:
         seal(package)
         files = {path.name: project.state.files.put(path)[0] for path in package.iterdir()}
         for at in range(count if name == "delays" else 1):
-            metrics = {"auc": 0.5 + at / 1000, "undefined": float("nan")}
+            metrics = {"auc": 0.5 + at / 1000, "undefined": float("nan"), "after": 2.0, "α": 3.0}
             origin = Lineage(run=f"r{at}", notebook="train.ipynb", parameters={"depth": at})
             said = (export.exporter, files, metrics, origin, export.signature.to_json())
             version = project.models.register(Draft(name, "anna", *said))

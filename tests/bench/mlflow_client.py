@@ -44,6 +44,8 @@ def score(url: str, folder: str) -> dict[str, Any]:
             "mark": version.tags["mlnb.version"],
             "expected": expected["version"],
             "auc": run.data.metrics["auc"],
+            "after": [run.data.metrics.get("undefined", 0.0) != run.data.metrics.get("undefined", 0.0)]
+            + [run.data.metrics.get(name) for name in ("after", "α")],
             "linked": [f"models:/{one.model_id}" for one in run.outputs.model_outputs] == [version.source],
             "params": run.data.params,
             "example": len(model.input_example),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +58,16 @@ def project(tmp_path: Path) -> Iterator[Project]:
 def register(project: Project, flights: pd.DataFrame, estimator: Pipeline, tmp_path: Path) -> Callable[..., Version]:
     """Register a version that differs with its threshold's metric."""
 
-    def registered(auc: float, model: str = "delays", **lineage: Any) -> Version:
+    def registered(
+        auc: float, model: str = "delays", metrics: Mapping[str, float] | None = None, **lineage: Any
+    ) -> Version:
         package = tmp_path / f"{model}-{auc}"
         export = export_model(estimator, flights, package, model=model, hooks=HOOK)
         seal(package)
         files = {path.name: project.state.files.put(path)[0] for path in package.iterdir()}
         origin = Lineage(run="r1", notebook="train.ipynb", git_commit="c0ffee" * 6, parameters={"depth": 3}, **lineage)
-        metrics = {"auc": auc, "loss": float("nan")}
-        draft = Draft(model, "anna", export.exporter, files, metrics, origin, export.signature.to_json())
+        measured = {"auc": auc, **({"loss": float("nan")} if metrics is None else metrics)}
+        draft = Draft(model, "anna", export.exporter, files, measured, origin, export.signature.to_json())
         return project.models.register(draft)
 
     return registered

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -19,24 +20,27 @@ from mlnb.registry.version import Version
 from tests.unit.platforms.mlflow_double import Double
 
 Register = Callable[..., Version]
+NO_NAME = "MLflow cannot have an alias of that name"
 
 
 def test_versions_metrics_aliases_and_models_are_on_the_server_as_here_and_a_second_time_writes_nothing(
     project: Project, register: Register, mlflow: Double
 ) -> None:
-    register(0.7), register(0.8)
+    register(0.7), register(0.8, metrics={"loss": float("nan"), "gain": float("inf"), "α": 1.0, "a_b": 2.0, "a*b": 3.0})
     project.models.promote("delays/1", "production", by="anna", reason="the first")
     project.models.promote("delays/2", "production", by="ben")
     project.models.promote("delays/1", "v1.0", by="anna")
     told = project.mlflow.mirror(to=mlflow.url)[0]
-    assert (told.added, told.moved, told.left_out) == (("delays/1", "delays/2"), ("production",), ("v1.0",))
+    assert (told.added, told.moved, told.left_out) == (("delays/1", "delays/2"), ("production",), {"v1.0": NO_NAME})
     first, second = mlflow.versions["delays"]
     assert [first["version"], second["version"]] == ["1", "2"]
     run = mlflow.runs[second["run_id"]]
     tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
     assert run["info"]["run_name"] == "delays/2" and run["info"]["status"] == "FINISHED"
     assert (tags["mlflow.user"], tags["mlflow.source.name"]) == ("anna", "train.ipynb")
-    assert {row["key"]: row["value"] for row in run["data"]["metrics"]}["auc"] == 0.8
+    assert {row["key"]: row["value"] for row in run["data"]["metrics"]}.items() >= {
+        "auc": 0.8, "loss": "NaN", "gain": "Infinity", "α": 1.0, "a_b": 2.0, "a_b_2": 3.0,
+    }.items()  # fmt: skip
     assert run["data"]["params"] == [{"key": "depth", "value": "3"}]
     assert mlflow.registered["delays"]["aliases"] == [{"alias": "production", "version": "2"}]
     kept = {tag["key"]: tag["value"] for tag in mlflow.registered["delays"]["tags"]}
@@ -80,6 +84,7 @@ def test_a_mirroring_that_breaks_off_at_any_write_is_completed_by_the_next_witho
 def test_tags_follow_and_what_others_made_there_stays(project: Project, register: Register, mlflow: Double) -> None:
     register(0.7)
     project.models.tag("delays/1", "ticket", "ML-7", by="anna")
+    project.models.tag("delays/1", "mlnb.content", "another", by="mallory")
     project.mlflow.mirror("delays", mlflow.url)
     there = mlflow.versions["delays"][0]["tags"]
     there.append({"key": "theirs", "value": "1"})
@@ -87,9 +92,33 @@ def test_tags_follow_and_what_others_made_there_stays(project: Project, register
     assert {"key": "ticket", "value": "ML-7"} in there
     project.models.untag("delays/1", "ticket", by="anna")
     project.mlflow.mirror("delays", mlflow.url)
-    kept = {tag["key"] for tag in mlflow.versions["delays"][0]["tags"]}
-    assert kept == {"mlnb.version", "mlnb.content", "mlnb.tags", "theirs"}
+    kept = {tag["key"]: tag["value"] for tag in mlflow.versions["delays"][0]["tags"]}
+    assert set(kept) == {"mlnb.version", "mlnb.content", "mlnb.tags", "theirs"}
+    assert kept["mlnb.content"] == project.models.get("delays/1").content
     assert mlflow.registered["delays"]["aliases"] == [{"alias": "champion", "version": "1"}]
+    for edited in ("not JSON", '{"a": 1}', '["mlnb.content", 7]'):
+        mlflow.post_model_versions_set_tag({"name": "delays", "version": "1", "key": "mlnb.tags", "value": edited})
+        project.mlflow.mirror("delays", mlflow.url)
+        assert {tag["key"] for tag in mlflow.versions["delays"][0]["tags"]} == set(kept)
+
+
+def test_an_alias_that_others_point_to_a_version_of_theirs_is_not_moved(
+    project: Project, register: Register, mlflow: Double
+) -> None:
+    register(0.7), register(0.8)
+    project.mlflow.mirror(to=mlflow.url)
+    theirs = mlflow.post_model_versions_create({"name": "delays", "tags": []})["model_version"]["version"]
+    mlflow.registered["delays"]["aliases"] = [
+        {"alias": "production", "version": theirs},
+        {"alias": "staging", "version": "1"},
+    ]
+    for alias in ("production", "staging"):
+        project.models.promote("delays/2", alias, by="anna")
+    told = project.mlflow.mirror(to=mlflow.url)[0]
+    assert (told.aliases, told.moved) == ({"staging": "2"}, ("staging",))
+    assert told.left_out == {"production": "there it is the version 3, which mlnb has not made"}
+    found = {row["alias"]: row["version"] for row in mlflow.registered["delays"]["aliases"]}
+    assert found == {"production": theirs, "staging": "2"}
 
 
 def test_another_projects_model_of_the_same_name_is_not_touched(
@@ -150,10 +179,11 @@ def test_credentials_go_to_the_named_server_alone_and_into_no_message(
     monkeypatch.delenv("MLFLOW_TRACKING_TOKEN")
     elsewhere = {"Location": "http://127.0.0.1:9/steal"}
     mlflow.answers["/version"] = (302, b"", elsewhere)
-    named = mlflow.url.replace("http://", "http://anna:s3cret-word@")
+    named = mlflow.url.replace("http://", "http://an%40na:s3cret%2Fword@")
     with pytest.raises(PlatformError, match="redirects elsewhere") as refused:
         project.mlflow.mirror(to=named)
-    assert mlflow.headers[-1]["Authorization"].startswith("Basic ") and "s3cret" not in str(refused.value)
+    sent = base64.b64decode(mlflow.headers[-1]["Authorization"].removeprefix("Basic ")).decode()
+    assert sent == "an@na:s3cret/word" and "s3cret" not in str(refused.value)
     mlflow.answers.clear()
     project.mlflow.mirror(to=named)
     assert "s3cret" not in json.dumps([mlflow.runs, mlflow.versions, mlflow.registered])
@@ -169,6 +199,6 @@ def test_what_is_no_mlflow_3_is_told_in_a_sentence(project: Project, register: R
         project.mlflow.mirror(to=mlflow.url)
     with pytest.raises(PlatformError, match="does not answer"):
         project.mlflow.mirror(to="http://127.0.0.1:9")
-    for wrong in ("", "databricks", "file:///tmp/mlruns", "http://"):
+    for wrong in ("", "databricks", "file:///tmp/mlruns", "http://", "http://[x", "http://host:x", "http://host:99999"):
         with pytest.raises(UsageError):
             project.mlflow.mirror(to=wrong)
