@@ -32,7 +32,8 @@ def lineage(asked: Asked, ref: str, svg: Path | None, diff: bool) -> int:
     project = asked.project()
     version = project.models.get(ref)
     if diff:
-        return asked.answer({"ref": version.ref, "diff": patch(project, version)}, lambda one: one["diff"].splitlines())
+        told = {"ref": version.ref, "diff": patch(project, version)}
+        return asked.answer(told, lambda one: one["diff"].removesuffix("\n").split("\n"))
     graph = graph_of(project, version)
     if svg is not None:
         from mlnb.registry.lineage_graph import picture

@@ -14,17 +14,17 @@ _NAMED = re.compile("(Name|Version): ")
 
 def git_state(folder: Path) -> tuple[str, bool]:
     """Return the commit that `folder` is at and whether its working tree differs; ``("", False)`` without git."""
-    commit = _git(folder, "rev-parse", "HEAD")
+    commit = _git(folder, "rev-parse", "HEAD").strip()
     return commit, bool(commit and _git(folder, "status", "--porcelain"))
 
 
 def git_file(folder: Path, commit: str, path: str) -> str:
     """Return the text that a file below `folder` had at a commit, without blank ends; ``""`` where git has none."""
-    return _git(folder, "show", f"{commit}:./{path}")
+    return _git(folder, "show", f"{commit}:./{path}").replace("\r\n", "\n").strip()
 
 
 def git_difference(folder: Path, commit: str, *, without: str) -> str:
-    """Return how the working tree that `folder` is in differs from a commit, as a patch.
+    """Return how the working tree that `folder` is in differs from a commit, as a patch that ``git apply`` takes.
 
     Parameters
     ----------
@@ -35,9 +35,8 @@ def git_difference(folder: Path, commit: str, *, without: str) -> str:
     -----
     Files that git does not know are not in it. The repository's own programs for showing files are not started.
     """
-    plain = ("--no-color", "--no-ext-diff", "--no-textconv")
-    found = _git(folder, "diff", *plain, commit, "--", ":/", f":(exclude,literal){without}")
-    return found and f"{found}\n"
+    plain = ("--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/")
+    return _git(folder, "diff", *plain, commit, "--", ":/", f":(exclude,literal){without}")
 
 
 def environment_lock() -> bytes:
@@ -57,16 +56,15 @@ def _name_and_version(distribution: Distribution) -> tuple[str, str]:
 
 
 def _git(folder: Path, *arguments: str) -> str:
+    """Return what git prints, to the byte: a patch without its last blank line is none."""
     try:
         done = subprocess.run(
             ["git", "-c", "core.fsmonitor=false", "-C", str(folder), *arguments],
             capture_output=True,
-            encoding="utf-8",
-            errors="surrogateescape",
             check=False,
             timeout=_GIT_TIMEOUT_S,
             env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C"},
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return done.stdout.decode("utf-8", "surrogateescape") if done.returncode == 0 else ""

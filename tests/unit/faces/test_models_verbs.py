@@ -160,7 +160,8 @@ def test_lineage_is_told_drawn_and_patched(mlnb: Mlnb, late: SimpleNamespace) ->
     assert mlnb("models", "lineage", "late/2", "--svg", "g.svg", cwd=late.root).code == 0
     texts = "".join(ET.parse(late.root / "g.svg").getroot().itertext())
     assert all(name in texts for name in ("late/2", "production", "flights.csv", "depth = 4", "late.py", "train"))
-    assert "+    rows = rows.copy()" in mlnb("models", "lineage", "late/2", "--diff", cwd=late.root).out
+    patch = late.project.state.files.read(late.versions[1].lineage.git_diff).decode()
+    assert mlnb("models", "lineage", "late/2", "--diff", cwd=late.root).out == patch
     refused = mlnb("models", "lineage", "late/1", "--diff", cwd=late.root)
     assert (refused.code, "nothing differed" in refused.err) == (2, True)
 
