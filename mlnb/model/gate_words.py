@@ -47,7 +47,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "signature": ("signature_valid",),
     "approvals": ("approvals",),
 }
-"""The families of numbers that mlnb measures itself, with how their names begin."""
+"""The families of numbers that mlnb measures itself: their names, or how these begin (what ends with ``_``)."""
 
 TRIAL = re.compile(
     r"latency_(?:p[0-9]+|max|mean)_ms|skew_(?:max_abs|flips)|load_rps|throughput_rps|start_s"
@@ -169,8 +169,9 @@ def family(name: str) -> str:
     >>> family("auc_gain_low[origin=JFK]"), family("latency_p99_ms"), family("auc")
     ('champion', 'load', '')
     """
+    whole = name.partition("[")[0]
     for kind, beginnings in FAMILIES.items():
-        if name.startswith(beginnings):
+        if any(whole == one or (one.endswith("_") and name.startswith(one)) for one in beginnings):
             return kind
     if GAIN.fullmatch(name):
         return "champion"

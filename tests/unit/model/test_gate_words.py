@@ -54,3 +54,10 @@ def test_words_that_say_too_little_or_too_much_are_answered_with_how_to_write_th
         parse_gate(text)
     assert caught.value.remedy == remedy
     assert spelled_out(text) == text
+
+
+def test_a_metric_whose_name_begins_like_a_measured_number_is_the_runs_own() -> None:
+    own = ("start_score", "load_rps_peak", "tests_passed_share", "size_mbit", "approvals_rate", "signature_validity")
+    assert {family(name) for name in own} == {""}
+    measured = ("start_s", "latency_p99_ms", "package_tests_passed", "fairness_gap[column=sex]", "drift_max", "size_mb")
+    assert [family(name) for name in measured] == ["load", "load", "tests", "fairness", "drift", "size"]
