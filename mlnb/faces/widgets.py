@@ -8,6 +8,7 @@ or text.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,6 +88,8 @@ class Promote(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is untype
             reply = {"id": message.get("id"), "answer": self.answer(message)}
         except MlnbError as error:
             reply = {"id": message.get("id"), "fault": fault(error, 400)}
+        except Exception as error:  # the panel that asked would wait for an answer
+            reply = {"id": message.get("id"), "fault": fault(_unknown(error), 500)}
         self.send(reply)
 
     def _board(self, model: str, alias: str, ref: str) -> PromotionBoard:
@@ -109,6 +112,14 @@ class Promote(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is untype
         if isinstance(made, tuple):
             return {**made[0], **ours}, made[1]
         return {**(made or {}), **ours}
+
+
+def _unknown(error: Exception) -> MlnbError:
+    """Return what to tell of an error that nobody expected; the kernel's log has all of it."""
+    traceback.print_exception(error)
+    return MlnbError(
+        f"mlnb met an error that it does not know: {type(error).__name__}: {error}.", "Read the kernel's log."
+    )
 
 
 def _script() -> str:

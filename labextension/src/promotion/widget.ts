@@ -4,6 +4,8 @@ import type { Fault, PromotionBoard, PromotionRevision } from "../types";
 import { PromotionPanel } from "./panel";
 import type { Decision, Question, Source } from "./source";
 
+const PATIENCE_MS = 60_000; // judging a large model takes a while; a kernel that was restarted never answers
+
 interface Model {
   get(name: string): unknown;
   send(message: object): void;
@@ -17,13 +19,15 @@ interface Answer {
   fault?: Fault;
 }
 
+class Silent extends Error {}
+
 class Refused extends Error {
   constructor(readonly fault: Fault) {
     super(fault.problem);
   }
 }
 
-class KernelSource implements Source {
+export class KernelSource implements Source {
   readonly pause = 5000; // each look makes the kernel busy for a moment, which its indicator shows
 
   private readonly name = Math.random().toString(36).slice(2); // several pages may show one widget
@@ -51,6 +55,12 @@ class KernelSource implements Source {
   }
 
   fault(error: unknown): Pick<Fault, "problem" | "remedy"> {
+    if (error instanceof Silent) {
+      return {
+        problem: "The kernel has not answered for a minute.",
+        remedy: "If it is busy, it does so later: look at the history then. If it was restarted, run the cell again.",
+      };
+    }
     return error instanceof Refused
       ? error.fault
       : { problem: `mlnb met an error that it does not know: ${String(error)}.`, remedy: "Run the cell again." };
@@ -59,7 +69,14 @@ class KernelSource implements Source {
   private ask<T>(ask: string, words: object): Promise<T> {
     const id = `${this.name}-${++this.count}`;
     return new Promise<T>((resolve, reject) => {
-      this.waiting.set(id, ({ answer, fault }) => (fault ? reject(new Refused(fault)) : resolve(answer as T)));
+      const timer = window.setTimeout(() => {
+        this.waiting.delete(id);
+        reject(new Silent());
+      }, PATIENCE_MS);
+      this.waiting.set(id, ({ answer, fault }) => {
+        window.clearTimeout(timer);
+        return fault ? reject(new Refused(fault)) : resolve(answer as T);
+      });
       this.model.send({ ...words, id, ask });
     });
   }
