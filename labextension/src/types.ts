@@ -238,10 +238,12 @@ export interface PromotionRevision {
  * ``POST promote``: a version such as ``delays/7``, and the alias to move to it.
  *
  * `held` is the version that the person saw holding the alias ("" for none): if another one does by now, nothing
- * moves. `force` overrides failed gates, and needs a reason.
+ * moves. `force` overrides failed gates, and needs a reason. `project` is the folder of the project that the person
+ * saw: where the notebook belongs to another one by now, nothing moves.
  */
 export interface PromoteRequest {
   path: string;
+  project?: string;
   ref: string;
   alias: string;
   reason?: string;
@@ -250,10 +252,11 @@ export interface PromoteRequest {
 }
 
 /**
- * ``POST rollback``: the alias to move back, to where it was or to the version `to`; `held` as above.
+ * ``POST rollback``: the alias to move back, to the one before or to `to`; `held` and `project` as above.
  */
 export interface RollbackRequest {
   path: string;
+  project?: string;
   model: string;
   alias: string;
   reason?: string;
@@ -262,10 +265,11 @@ export interface RollbackRequest {
 }
 
 /**
- * ``POST approve``: a version, and the alias that it may then be promoted to.
+ * ``POST approve``: a version, and the alias that it may then be promoted to; `project` as above.
  */
 export interface ApproveRequest {
   path: string;
+  project?: string;
   ref: string;
   alias: string;
   reason?: string;

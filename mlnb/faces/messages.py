@@ -240,10 +240,12 @@ class PromoteRequest(TypedDict):
     """``POST promote``: a version such as ``delays/7``, and the alias to move to it.
 
     `held` is the version that the person saw holding the alias ("" for none): if another one does by now, nothing
-    moves. `force` overrides failed gates, and needs a reason.
+    moves. `force` overrides failed gates, and needs a reason. `project` is the folder of the project that the person
+    saw: where the notebook belongs to another one by now, nothing moves.
     """
 
     path: str
+    project: NotRequired[str]
     ref: str
     alias: str
     reason: NotRequired[str]
@@ -252,9 +254,10 @@ class PromoteRequest(TypedDict):
 
 
 class RollbackRequest(TypedDict):
-    """``POST rollback``: the alias to move back, to where it was or to the version `to`; `held` as above."""
+    """``POST rollback``: the alias to move back, to the one before or to `to`; `held` and `project` as above."""
 
     path: str
+    project: NotRequired[str]
     model: str
     alias: str
     reason: NotRequired[str]
@@ -263,9 +266,10 @@ class RollbackRequest(TypedDict):
 
 
 class ApproveRequest(TypedDict):
-    """``POST approve``: a version, and the alias that it may then be promoted to."""
+    """``POST approve``: a version, and the alias that it may then be promoted to; `project` as above."""
 
     path: str
+    project: NotRequired[str]
     ref: str
     alias: str
     reason: NotRequired[str]

@@ -95,21 +95,24 @@ def revision(project: Project) -> PromotionRevision:
 
 
 def promote(project: Project, words: Mapping[str, object]) -> Promotion:
-    """Promote as a panel asks for it: ``ref``, ``alias``, and perhaps ``reason``, ``force`` and ``held``."""
+    """Promote as a panel asks for it: ``ref``, ``alias``, and perhaps ``reason``, ``force``, ``held``, ``project``."""
+    _check_project(project, words)
     held = _held(words, _text(words, "ref").partition("/")[0])
     force = words.get("force") is True
     return project.promote(_text(words, "ref"), _text(words, "alias"), reason=_reason(words), force=force, held=held)
 
 
 def rollback(project: Project, words: Mapping[str, object]) -> Promotion:
-    """Roll back as a panel asks for it: ``model``, ``alias``, and perhaps ``to``, ``reason`` and ``held``."""
+    """Roll back as a panel asks for it: ``model``, ``alias``, and perhaps ``to``, ``reason``, ``held``, ``project``."""
+    _check_project(project, words)
     model, alias = _text(words, "model"), _text(words, "alias")
     to = _number(_text(words, "to"), model) if words.get("to") else 0
     return project.rollback(model, alias, reason=_reason(words), to=to, held=_held(words, model))
 
 
 def approve(project: Project, words: Mapping[str, object]) -> Approval:
-    """Approve as a panel asks for it: ``ref``, ``alias``, and perhaps ``reason``."""
+    """Approve as a panel asks for it: ``ref``, ``alias``, and perhaps ``reason`` and ``project``."""
+    _check_project(project, words)
     return project.approve(_text(words, "ref"), _text(words, "alias"), reason=_reason(words))
 
 
@@ -197,6 +200,15 @@ def _waiting(kind: str, attempts: int, problem: str) -> str:
     what = _EFFECTS.get(kind, f"{kind} of an earlier act")
     tried = f" It was tried {attempts} times: {problem}" if attempts else ""
     return f"Still to be done: {what}.{tried}"
+
+
+def _check_project(project: Project, words: Mapping[str, object]) -> None:
+    """Refuse an act that was decided on another project's board: the same names mean other versions there."""
+    if words.get("project", str(project.root)) != str(project.root):
+        raise UsageError(
+            f"This was decided for the project {words['project']}, but the notebook belongs to {project.root}.",
+            "Run the cell again, in the notebook of the project that you mean.",
+        )
 
 
 def _held(words: Mapping[str, object], model: str) -> int | None:

@@ -110,15 +110,36 @@ describe("a promotion panel", () => {
     button("Promote delays/3 to production").click();
     await settled();
     expect(source.decided).toEqual([
-      { act: "promote", ref: "delays/3", alias: "production", reason: "", force: false, held: "delays/2" },
+      {
+        act: "promote",
+        project: "/p",
+        ref: "delays/3",
+        alias: "production",
+        reason: "",
+        force: false,
+        held: "delays/2",
+      },
     ]);
     expect(status()).toBe("production: delays/2 → delays/3");
+  });
+
+  it("forces nothing once the choice is hidden, though it was ticked before", async () => {
+    const force = root.querySelector<HTMLInputElement>("input[type=checkbox]") as HTMLInputElement;
+    source.board = { ...BOARD, revision: "2", verdicts: FAILED };
+    await vi.advanceTimersByTimeAsync(1100);
+    force.checked = true;
+    source.board = { ...BOARD, revision: "3" };
+    await vi.advanceTimersByTimeAsync(1100);
+    expect(force.closest("label")?.hidden).toBe(true);
+    button("Promote").click();
+    await settled();
+    expect(source.decided[0]).toMatchObject({ act: "promote", force: false });
   });
 
   it("names the version that a rollback leads to", async () => {
     button("Roll back to delays/1").click();
     await settled();
-    expect(source.decided[0]).toMatchObject({ act: "rollback", to: "delays/1", held: "delays/2" });
+    expect(source.decided[0]).toMatchObject({ act: "rollback", project: "/p", to: "delays/1", held: "delays/2" });
   });
 
   it("says a refusal, and still says it after it has looked again", async () => {

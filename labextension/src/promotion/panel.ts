@@ -205,14 +205,16 @@ export class PromotionPanel {
     }
   }
 
-  private decision(act: Decision["act"], { model, alias, candidate, champion }: PromotionBoard): Decision {
+  private decision(act: Decision["act"], board: PromotionBoard): Decision {
+    const { project, model, alias, candidate, champion } = board;
     const reason = this.reason.value.trim();
     if (act === "promote") {
-      return { act, ref: candidate, alias, reason, force: this.force.checked, held: champion };
+      const force = this.force.checked && !this.forced.hidden; // nobody forces what they do not see
+      return { act, project, ref: candidate, alias, reason, force, held: champion };
     }
     return act === "approve"
-      ? { act, ref: candidate, alias, reason }
-      : { act, model, alias, reason, to: this.to.value, held: champion };
+      ? { act, project, ref: candidate, alias, reason }
+      : { act, project, model, alias, reason, to: this.to.value, held: champion };
   }
 
   private done(act: Decision["act"], { alias, candidate, champion }: PromotionBoard): string {

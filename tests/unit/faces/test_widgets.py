@@ -51,18 +51,23 @@ def test_a_promotion_moves_the_alias_and_keeps_the_reason(registered):
     assert project.models.history("delays", "production")[-1].reason == "looks better"
 
 
-def test_whoever_saw_another_champion_moves_nothing(registered):
+def test_whoever_saw_another_champion_or_another_project_moves_nothing(registered):
     project = Project(registered)
     widget = Promote("delays", project)
     for asked in (
+        {"ask": "promote", "ref": "delays/1", "alias": "production", "project": "/another"},
+        {"ask": "rollback", "model": "delays", "alias": "production", "project": "/another"},
+        {"ask": "approve", "ref": "delays/1", "alias": "production", "project": "/another"},
         {"ask": "promote", "ref": "delays/3", "alias": "staging", "held": "delays/1"},
         {"ask": "promote", "ref": "delays/1", "alias": "challenger", "held": "delays/2"},
         {"ask": "rollback", "model": "delays", "alias": "production", "to": "delays/1", "held": "delays/3"},
     ):
         before = project.models.aliases("delays")
-        with pytest.raises((OvertakenError, GateError)):
+        with pytest.raises((OvertakenError, GateError, UsageError)):
             widget.answer(asked)
         assert project.models.aliases("delays") == before
+    widget.answer({"ask": "promote", "ref": "delays/1", "alias": "challenger", "project": look(project)["project"]})
+    assert project.models.aliases("delays")["challenger"] == 1
 
 
 def test_a_failed_gate_stops_the_click_and_force_needs_a_reason(registered):
@@ -139,6 +144,31 @@ def test_a_request_that_makes_no_sense_is_refused_and_nothing_is_written(registe
     with pytest.raises((UsageError, RegistryError)):
         widget.answer(words)
     assert project.revision() == before
+
+
+class Failing(Project):
+    """A project that fails as nobody expects: a driver's own error, say."""
+
+    def revision(self) -> str:
+        """Fail."""
+        raise RuntimeError("the driver has crashed")
+
+
+class Page(Promote):
+    """A widget with a page that keeps what it gets."""
+
+    def send(self, content, buffers=None):
+        """Keep it."""
+        self.got = content
+
+
+def test_a_page_is_answered_whatever_goes_wrong(registered, capfd):
+    page = Page("delays", Failing(registered))
+    page._handle_custom_msg({"id": "x-1", "ask": "promote", "ref": "delays/9", "alias": "staging"}, [])
+    assert page.got["id"] == "x-1" and "delays/9" in page.got["fault"]["problem"]
+    page._handle_custom_msg({"id": "x-2", "ask": "revision"}, [])
+    assert page.got["id"] == "x-2" and page.got["fault"]["remedy"] == "Read the kernel's log."
+    assert "the driver has crashed" in page.got["fault"]["problem"] and "Traceback" in capfd.readouterr().err
 
 
 def test_an_unknown_model_is_said_at_once(registered):
