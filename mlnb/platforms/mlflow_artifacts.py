@@ -1,8 +1,8 @@
 """Where MLflow keeps a run's or a model's files becomes a place to put a folder into, and to take one from.
 
-Known are the server's own proxy (``mlflow-artifacts:``, the default of ``mlflow server``), every bucket that fsspec
-knows (``s3://``, ``gs://``, ``abfs://``; with the credentials of the environment), and folders, but those only where
-the server is on this machine: what another machine calls a path must not become a path here. What a server lists is not
+Known are the server's own proxy (``mlflow-artifacts:``, the default of ``mlflow server``), buckets (`BUCKETS`; with
+the credentials of the environment), and folders, but those only where the server is on this machine: what another
+machine calls a path must not become a path here, by whichever of fsspec's names for one. What a server lists is not
 trusted either: names that lead out of the folder are refused, as are more files and bytes than a model has.
 
 References
@@ -25,6 +25,8 @@ from mlnb.platforms.mlflow_server import MlflowServer
 from mlnb.store.disk import make_folder, storing
 from mlnb.store.remote import open_address, reaching, shown
 
+BUCKETS = frozenset(("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "hdfs"))
+"""Schemes of storage that is elsewhere for every machine."""
 _PROXY = "mlflow-artifacts"
 _AT_ONCE = 8
 _MOST_FILES = 1_000
@@ -50,7 +52,7 @@ def artifact_place(uri: str, server: MlflowServer) -> ArtifactPlace:
     Raises
     ------
     PlatformError
-        If it is on another server than that, or a path of another machine.
+        If it is on another server than that, a path of another machine, or nothing that is known to be a bucket.
     """
     parts = urlsplit(uri)
     proxied = f"{server.address}/api/2.0/mlflow-artifacts/artifacts/"
@@ -65,6 +67,8 @@ def artifact_place(uri: str, server: MlflowServer) -> ArtifactPlace:
         if not server.loopback or parts.netloc not in ("", "localhost") or not folder.is_absolute():
             raise _refused(uri, f"is a path of the machine {urlsplit(server.address).hostname}")
         return _Folder(folder)
+    if parts.scheme.lower() not in BUCKETS:
+        raise _refused(uri, "is no bucket that mlnb knows")
     return _Bucket(uri.rstrip("/"))
 
 
@@ -115,6 +119,7 @@ class _Folder:
         path = (self.root / _checked(name, str(self.root))).resolve()
         if not path.is_relative_to(self.root.resolve()):
             raise _refused(name, f"leads out of {self.root}")
+        _check_size(path.stat().st_size if path.is_file() else 0, name)
         with storing(target):
             shutil.copyfile(path, target)
 
@@ -140,7 +145,11 @@ class _Bucket:
     def get(self, name: str, target: Path) -> None:
         with reaching(self.root):
             system, root = open_address(self.root)
-            system.get_file(f"{root}/{_checked(name, self.root)}", str(target))
+            there = f"{root}/{_checked(name, self.root)}"
+            size = system.size(there)
+        _check_size(size or 0, name)
+        with reaching(self.root):
+            system.get_file(there, str(target))
 
 
 def member(files: Mapping[str, object], name: object) -> str:
@@ -177,6 +186,11 @@ def _checked(name: str, place: str) -> str:
 def _check_count(count: int, place: str) -> None:
     if count > _MOST_FILES:
         raise _refused(place, f"holds more than {_MOST_FILES} files, which no model does")
+
+
+def _check_size(size_bytes: int, name: str) -> None:
+    if size_bytes > _MOST_BYTES:
+        raise _refused(name, f"has more than {_MOST_BYTES:,} bytes, which no model's file does")
 
 
 def _refused(uri: str, why: str) -> PlatformError:

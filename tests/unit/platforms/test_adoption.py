@@ -182,7 +182,7 @@ def test_names_that_a_server_lists_do_not_lead_out_of_the_folder(
     assert not list(tmp_path.rglob("evil"))
 
 
-def test_an_address_of_a_server_does_not_become_a_path_here(project: Project, mlflow: Double, log: Log) -> None:
+def test_an_address_of_a_server_does_not_become_a_path_here(project: Project, mlflow: Double, tmp_path: Path) -> None:
     """CVE-2023-1177, CVE-2025-11201: a model's source that is a path of whoever reads it."""
     far = mlflow.url.replace("127.0.0.1", "localhost.localdomain")
     from mlnb.platforms.mlflow_artifacts import artifact_place
@@ -195,11 +195,23 @@ def test_an_address_of_a_server_does_not_become_a_path_here(project: Project, ml
             "file://localhost/etc",
             "mlflow-artifacts://other/1",
             "mlflow-artifacts:/../1",
+            "local:///etc",
+            "LOCAL:///etc",
+            "memory://x",
+            "zip::file:///etc",
+            "https://elsewhere/x",
         ):
             with pytest.raises(PlatformError, match="is not touched"):
                 artifact_place(uri, server)
-    with MlflowServer(mlflow.url, {}) as server, pytest.raises(PlatformError):
-        artifact_place("file://elsewhere/etc", server)
+    with MlflowServer(mlflow.url, {}) as server:
+        for uri in ("file://elsewhere/etc", "local:///etc"):
+            with pytest.raises(PlatformError, match="is not touched"):
+                artifact_place(uri, server)
+        (tmp_path / "large").touch()
+        os.truncate(tmp_path / "large", 20_000_000_001)  # nothing but a hole
+        with pytest.raises(PlatformError, match="20,000,000,000 bytes"):
+            artifact_place(tmp_path.as_uri(), server).get("large", tmp_path / "copy")
+        assert not (tmp_path / "copy").exists()
 
 
 def test_a_server_that_talks_nonsense_is_told_in_a_sentence(project: Project, mlflow: Double, log: Log) -> None:
