@@ -60,7 +60,8 @@ class Promote(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is untype
         from mlnb.project import Project as Found
 
         self._project = project or Found.find()
-        self._shown = self._board(model, alias, "")
+        self._project.models.newest(model, 1)  # which says so where there is no such model
+        self._chosen = {"alias": alias, "ref": ""}
         super().__init__(_esm=_script())
         self.set_trait("model", model)
         self.set_trait("alias", alias)
@@ -79,8 +80,7 @@ class Promote(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is untype
             return revision(self._project)
         if isinstance(asked, str) and asked in _ACTS:
             return plain(_ACTS[asked](self._project, message))
-        self._shown = self._board(self.model, str(message.get("alias") or ""), str(message.get("ref") or ""))
-        return self._shown
+        return self._board(str(message.get("alias") or ""), str(message.get("ref") or ""))
 
     def _asked(self, widget: object, message: Mapping[str, object], buffers: object) -> None:
         """Answer a page; the id is the page's own."""
@@ -92,12 +92,14 @@ class Promote(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is untype
             reply = {"id": message.get("id"), "fault": fault(_unknown(error), 500)}
         self.send(reply)
 
-    def _board(self, model: str, alias: str, ref: str) -> PromotionBoard:
-        return board(self._project, model, alias, ref, named=False)
+    def _board(self, alias: str, ref: str) -> PromotionBoard:
+        shown = board(self._project, self.model, alias, ref, named=False)
+        self._chosen = {"alias": shown["alias"], "ref": shown["candidate"]}
+        return shown
 
     def _repr_mimebundle_(self, **options: object) -> object:
         """Return all four forms."""
-        shown = self._shown = self._board(self.model, self._shown["alias"], self._shown["candidate"])
+        shown = self._board(**self._chosen)
         made = super()._repr_mimebundle_(**options)
         ours = {
             PROMOTION: {
