@@ -26,6 +26,7 @@ _WORDS = {
     "object": "object of the depot",
     "run": "run",
 }
+_MOST_DAYS = 36_500
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -49,6 +50,8 @@ def gc(asked: Asked, dry_run: bool, older_than: float | None, depot: bool) -> in
     from mlnb.identity import who
 
     project = asked.project()
+    if older_than is not None and not older_than <= _MOST_DAYS:  # so that nan is refused, too
+        raise UsageError(f"--older-than {older_than:g} is no number of days.", f"Give 0 to {_MOST_DAYS:,}.")
     age = timedelta(days=older_than) if older_than is not None else None
     collected = collect(project.state, project.ledger, dry=dry_run, older_than=age, depot=depot)
     if collected.pieces and not dry_run:

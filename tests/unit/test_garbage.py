@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mlnb.errors import StateError, UsageError
+from mlnb.faces.cli import main
 from mlnb.garbage import Collected, collect
 from mlnb.notebook.document import read_document
 from mlnb.pipeline.build import build_pipeline
@@ -204,6 +205,12 @@ def test_the_depot_is_looked_through_only_when_asked_and_only_what_is_a_day_old_
     assert left == {path.name for path in everything} - {old[7:], half.name}
     with pytest.raises(UsageError, match="no depot"):
         collect(project.state, project.ledger, depot=True)
+
+
+@pytest.mark.parametrize("days", ["nan", "inf", "1000000"])
+def test_an_age_that_is_none_is_refused(project: Project, capsys: pytest.CaptureFixture[str], days: str) -> None:
+    assert main(["gc", "--older-than", days, "--project", str(project.root)]) == 2
+    assert "is no number of days" in capsys.readouterr().err
 
 
 def test_the_verb_says_what_it_frees_and_writes_it_down(project: Project) -> None:
