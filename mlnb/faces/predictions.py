@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from time import time_ns
 from typing import TYPE_CHECKING, TypeVar
@@ -17,6 +18,7 @@ from click.shell_completion import CompletionItem
 
 from mlnb.errors import UsageError
 from mlnb.faces.complete import aliases
+from mlnb.faces.spans import read_span_s
 from mlnb.faces.verb import Asked
 
 if TYPE_CHECKING:
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., object])
 _ROLES = ("plain", "ab", "canary", "shadow", "all")
-_AGO = re.compile(r"(\d+)\s*(s|min|m|h|d)")
-_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 _STATUS = re.compile(r"(\d)xx|(\d{3})")
 _SHOWN = 20
 _FOLLOW_S = 0.5
@@ -92,16 +92,15 @@ def answer_predictions(asked: Asked, name: str, wanted: Wanted, count: int | Non
     Raises
     ------
     UsageError
-        If an option cannot be understood.
+        If an option cannot be understood, or goes not with another.
     """
     from mlnb.service.log_export import write_csv, write_parquet
     from mlnb.service.log_query import Condition, find, find_newest
     from mlnb.service.log_roll import roll_closed
 
-    project = asked.project()
-    folder = project.state.predictions / name
-    if not folder.is_dir():
-        raise UsageError(f"There is no prediction log of {name!r}.", "See what runs: mlnb services list.")
+    if (wanted.csv or wanted.parquet) and (follow or count is not None):
+        raise UsageError("--csv and --parquet write all that is found; -f and -n are for the screen.", "Leave one out.")
+    folder = _folder(asked, name)
     roll_closed(folder)
     choice = _choice(wanted, name, datetime.now(UTC))
     conditions = [Condition.parse(text) for text in wanted.where]
@@ -114,11 +113,14 @@ def answer_predictions(asked: Asked, name: str, wanted: Wanted, count: int | Non
         files = [str(one) for one in (wanted.csv, wanted.parquet) if one]
         told = {"name": name, "rows": written, "files": files}
         return asked.answer(told, lambda _: [f"{written:,} rows -> {', '.join(files)}"])
-    found = find_newest(folder, choice, conditions, count or _SHOWN)
-    _tell(asked, found)
+    shown = _SHOWN if count is None else count
+    known = {one.id for one in find(folder, _lately(choice), conditions)} if follow else set()
+    found = find_newest(folder, choice, conditions, shown) if shown else []
+    if shown:
+        _tell(asked, found)
     if follow:
         with suppress(KeyboardInterrupt, BrokenPipeError):
-            _follow(asked, folder, choice, conditions, found)
+            _follow(asked, folder, choice, conditions, known | {one.id for one in found})
     return 0
 
 
@@ -126,9 +128,7 @@ def answer_rolled(asked: Asked, name: str, destination: str | None) -> int:
     """Move the rows of a service's prediction log into Parquet."""
     from mlnb.service.log_roll import roll
 
-    folder = asked.project().state.predictions / name
-    if not folder.is_dir():
-        raise UsageError(f"There is no prediction log of {name!r}.", "See what runs: mlnb services list.")
+    folder = _folder(asked, name)
     rolled = roll(folder, destination=destination, at=time_ns())
 
     def lines(_: object) -> Iterator[str]:
@@ -137,6 +137,13 @@ def answer_rolled(asked: Asked, name: str, destination: str | None) -> int:
             yield f"{rolled.expired} segments were too old and are removed"
 
     return asked.answer(rolled.to_json(), lines)
+
+
+def _folder(asked: Asked, name: str) -> Path:
+    folder = asked.project().state.predictions / name
+    if not folder.is_dir():
+        raise UsageError(f"There is no prediction log of {name!r}.", "See what runs: mlnb services list.")
+    return folder
 
 
 def _choice(wanted: Wanted, name: str, now: datetime) -> Choice:
@@ -161,16 +168,18 @@ def _choice(wanted: Wanted, name: str, now: datetime) -> Choice:
 
 
 def _time(text: str, now: datetime) -> int:
+    from mlnb.service.log_choice import EARLIEST, LATEST
     from mlnb.service.log_record import nanoseconds
 
-    ago = _AGO.fullmatch(text.strip())
-    if ago is not None:
-        return nanoseconds(now - timedelta(seconds=int(ago[1]) * _SECONDS[ago[2]]))
+    ago_s = read_span_s(text)
+    if ago_s is not None:
+        return max(nanoseconds(now) - int(ago_s * 1e9), EARLIEST) if math.isfinite(ago_s) else EARLIEST
     try:
         at = datetime.fromisoformat(text)
-    except ValueError as error:
+        at = at if at.tzinfo else at.astimezone()
+    except (ValueError, OverflowError) as error:
         raise UsageError(f"{text!r} is no time.", "Write 30min, 2h, 7d, 2026-11-23 or 2026-11-23T12:00Z.") from error
-    return nanoseconds(at if at.tzinfo else at.astimezone())
+    return min(max(nanoseconds(at), EARLIEST), LATEST)
 
 
 def _statuses(text: str) -> tuple[int, int]:
@@ -184,17 +193,18 @@ def _statuses(text: str) -> tuple[int, int]:
     return int(found[2]), int(found[2])
 
 
-def _follow(
-    asked: Asked, folder: Path, choice: Choice, conditions: Sequence[Condition], known: Iterable[Record]
-) -> None:
+def _lately(choice: Choice) -> Choice:
+    return replace(choice, after_id=f"{time_ns() - _LOOK_BACK_NS:016x}")
+
+
+def _follow(asked: Asked, folder: Path, choice: Choice, conditions: Sequence[Condition], seen: Set[str]) -> None:
     """Tell each row that is logged from now on, until Ctrl-C; ids begin with the time at which they were made."""
     from mlnb.service.log_query import find
 
-    seen = {record.id for record in known}
     while True:
-        after = f"{time_ns() - _LOOK_BACK_NS:016x}"
-        fresh = [one for one in find(folder, replace(choice, after_id=after), conditions) if one.id not in seen]
-        seen = {name for name in seen if name > after} | {record.id for record in fresh}
+        lately = _lately(choice)
+        fresh = [one for one in find(folder, lately, conditions) if one.id not in seen]
+        seen = {name for name in seen if name > lately.after_id} | {record.id for record in fresh}
         if fresh:
             _tell(asked, sorted(fresh, key=lambda record: record.id))
         time.sleep(_FOLLOW_S)

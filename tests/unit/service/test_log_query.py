@@ -85,6 +85,10 @@ def ask(project: Path, capsys: pytest.CaptureFixture[str]) -> Ask:
     [
         ("--predictions", "00 01 02 04 05"),
         ("--predictions -n 2", "04 05"),
+        ("--predictions -n 0", ""),
+        ("--since 800000d", "00 01 02 04 05"),
+        ("--since 0001-01-01T00:00Z --until 9999-12-31T00:00Z", "00 01 02 04 05"),
+        ("--until 99999999999999999999d", ""),
         ("--id 01", "01"),
         ("--id 03", "03"),
         ("--request-id r2", "04 05"),
@@ -139,6 +143,9 @@ def test_what_is_found_becomes_csv_and_parquet(ask: Ask, tmp_path: Path) -> None
         (["--status", "teapot"], "'teapot' is no HTTP status"),
         (["--where", "age"], "'age' is no condition"),
         (["--version", "x"], "'x' is no version"),
+        (["--since", "2026-13-01"], "'2026-13-01' is no time"),
+        (["--csv", "a.csv", "--follow"], "-f and -n are for the screen"),
+        (["--parquet", "a.parquet", "-n", "5"], "-f and -n are for the screen"),
     ],
 )
 def test_what_cannot_be_understood_is_refused_by_name(ask: Ask, words: list[str], told: str) -> None:
