@@ -22,25 +22,33 @@ if TYPE_CHECKING:
     from mlnb.project import Project
 
 
+_ALPHA = 0.05
+
+
 @click.command("compare", cls=Verb)
 @click.argument("first", metavar="A", shell_complete=refs)
 @click.argument("second", metavar="B", shell_complete=refs)
 @click.option("--live", is_flag=True, help="By the labels of what they have answered; look as often as you like.")
 @click.option(
-    "--alpha", type=click.FloatRange(0.0, 0.5, min_open=True), default=0.05, show_default=True, metavar="SHARE"
+    "--alpha",
+    type=click.FloatRange(0.0, 0.5, min_open=True),
+    metavar="SHARE",
+    help="How often --live may err. [0.05]",
 )
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a page; not with --live.")
 @click.pass_obj
-def compare(asked: Asked, first: str, second: str, live: bool, alpha: float, html: Path | None) -> int:
+def compare(asked: Asked, first: str, second: str, live: bool, alpha: float | None, html: Path | None) -> int:
     """Compare two versions: on the same rows, in parameters, data and code.
 
     With --live by what they have answered side by side: `models compare --live late/7 late/8`.
     """
+    if (live and html is not None) or (alpha is not None and not live):
+        raise UsageError("--alpha belongs to --live, and --html does not.", "Leave one out.")
     if not live:
         from mlnb.faces.comparison_page import answer_compare
 
         return answer_compare(asked, first, second, html)
-    told = compared(asked.project(), first, second, alpha)
+    told = compared(asked.project(), first, second, _ALPHA if alpha is None else alpha)
     return asked.answer(told.to_json(), lambda _: lines(told))
 
 
