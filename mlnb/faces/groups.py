@@ -11,20 +11,10 @@ from mlnb.faces.complete import model_names, notebooks, refs, run_ids, run_stage
 from mlnb.faces.predictions import Wanted, answer_predictions, answer_rolled, prediction_options
 from mlnb.faces.tokens import tokens
 from mlnb.faces.traffic import canary, traffic
-from mlnb.faces.verb import Asked, Verb
+from mlnb.faces.verb import Asked, Things
 
 _FILE = click.Path(path_type=Path)
 STATES = ("running", "done", "failed", "cancelled")
-
-
-class Things(click.Group):
-    """A group whose commands keep the order in which they were written."""
-
-    command_class = Verb
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names as they were added."""
-        return list(self.commands)
 
 
 _service = click.argument("name", shell_complete=model_names)

@@ -9,12 +9,11 @@ import click
 from mlnb.faces.approvals import approve, judge
 from mlnb.faces.auditing import vouch
 from mlnb.faces.complete import refs
-from mlnb.faces.groups import Things
 from mlnb.faces.lineage import lineage
 from mlnb.faces.mlflow import from_mlflow, mirror
 from mlnb.faces.shelf import list_versions, search, tag, untag
 from mlnb.faces.timeline import at
-from mlnb.faces.verb import Asked
+from mlnb.faces.verb import Asked, Things
 from mlnb.faces.versus import compare
 
 _FILE = click.Path(path_type=Path)

@@ -7,31 +7,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlnb.errors import UsageError
 from mlnb.faces.complete import model_names
-from mlnb.faces.verb import Asked, Verb
+from mlnb.faces.spans import span_s
+from mlnb.faces.verb import Asked, Things
 
 if TYPE_CHECKING:
     from mlnb.service.access import Token
     from mlnb.service.tokens import Tokens
 
-_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _name = click.argument("name", shell_complete=model_names)
 _token = click.argument("token")
 _SCOPES = ("predict", "labels", "explain", "metrics", "admin")
 
 
-class Acts(click.Group):
-    """The acts in the order in which they were written."""
-
-    command_class = Verb
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names as they were added."""
-        return list(self.commands)
-
-
-@click.group("tokens", cls=Acts)
+@click.group("tokens", cls=Things)
 def tokens() -> None:
     """Say who may ask a service: add, list, revoke, rotate tokens. A running service follows at once."""
 
@@ -50,7 +39,7 @@ def add(
     """Make a token called TOKEN for callers of a service, and show it: nobody can read it again."""
     from mlnb.service.tokens import Wish
 
-    days = _seconds(expires, "--expires") / 86_400 if expires else 0.0
+    days = span_s(expires, "--expires") / 86_400 if expires else 0.0
     text = _tokens(asked, name).add(token, Wish(scopes or ("predict",), days, requests_s, rows_s))
     return _shown(asked, name, token, text)
 
@@ -82,7 +71,7 @@ def revoke(asked: Asked, name: str, token: str) -> int:
 @click.pass_obj
 def rotate(asked: Asked, name: str, token: str, grace: str) -> int:
     """Make a new token in place of one, with its scopes, rates and span, and show it."""
-    text = _tokens(asked, name).rotate(token, _seconds(grace, "--grace") if grace else 0.0)
+    text = _tokens(asked, name).rotate(token, span_s(grace, "--grace") if grace else 0.0)
     return _shown(asked, name, token, text)
 
 
@@ -129,14 +118,3 @@ def _lines(name: str, found: Sequence[Token]) -> Iterator[str]:
         for one in found
     ]
     yield from table(("token", "id", "scopes", "expires", "requests/s", "rows/s"), rows)
-
-
-def _seconds(text: str, option: str) -> float:
-    number, unit = text[:-1], text[-1:]
-    try:
-        found = float(number) * _UNITS_S[unit]
-    except (ValueError, KeyError):
-        found = -1.0
-    if not 0 <= found < 1e11:
-        raise UsageError(f"{option} {text!r} is no span of time.", "Write it as 30s, 10m, 12h or 90d.")
-    return found

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
-from mlnb.errors import GateError, UsageError
+from mlnb.errors import CancelledError, GateError, UsageError
 from mlnb.faces.complete import aliases, model_names
-from mlnb.faces.verb import Asked, Verb, stopped
+from mlnb.faces.spans import span_s
+from mlnb.faces.verb import Asked, Verb
 
 if TYPE_CHECKING:
     from mlnb.monitor.shadowed import Agreement
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from mlnb.service.traffic import Traffic
     from mlnb.traffic import Desk
 
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)([smhd]?)")
 _name = click.argument("name", shell_complete=model_names)
 _alias = click.option("--alias", default="production", show_default=True, shell_complete=aliases)
 _sticky = click.option(
@@ -47,7 +45,8 @@ def traffic(asked: Asked, name: str, alias: str, split: str, sticky: str, shadow
         raise UsageError(
             "--split, --shadow and --off are three acts; --sticky belongs to --split.", "Do one at a time."
         )
-    desk = _desk(asked)
+    project = asked.project()
+    desk = _desk_of(project)
     if split:
         live = desk.split(name, alias, _shares(split), sticky, reason=reason)
     elif shadow:
@@ -57,7 +56,7 @@ def traffic(asked: Asked, name: str, alias: str, split: str, sticky: str, shadow
         live = desk.off(name, alias, reason=reason)
     else:
         live = desk.live(name)
-    shadows = _shadows(asked.project(), name, live)
+    shadows = _shadows(project, name, live)
     return asked.answer(
         {**live_json(name, live), "shadows": {f"{name}/{number}": one.to_json() for number, one in shadows.items()}},
         lambda _: [
@@ -101,12 +100,12 @@ def canary(
 
     shares = tuple(_share(text) / 100.0 for text in steps.split(","))
     limit = math.inf if max_p99_ms is None else max_p99_ms
-    plan = Plan(shares, _seconds(every), max_error_rate, limit, min_requests, gates)
-    desk = _desk(asked)
-    live = desk.canary(name, alias, version, plan, sticky, reason=reason)
+    plan = Plan(shares, span_s(every, "--every"), max_error_rate, limit, min_requests, gates)
+    project = asked.project()
+    live = _desk_of(project).canary(name, alias, version, plan, sticky, reason=reason)
     if not promote:
         return asked.answer(live_json(name, live), lambda _: live_lines(name, live))
-    return _promote(asked, desk, name, version, alias, reason)
+    return _promote(asked, project, name, version, alias, reason)
 
 
 def live_json(name: str, live: Live) -> dict[str, object]:
@@ -225,7 +224,7 @@ def _shadows(project: Project, name: str, live: Live) -> dict[int, Agreement]:
     return {number: shadowed(project.state.predictions / name, number) for number in numbers}
 
 
-def _promote(asked: Asked, desk: Desk, name: str, version: int, alias: str, reason: str) -> int:
+def _promote(asked: Asked, project: Project, name: str, version: int, alias: str, reason: str) -> int:
     from mlnb.faces import view
 
     told: list[str] = []
@@ -239,12 +238,17 @@ def _promote(asked: Asked, desk: Desk, name: str, version: int, alias: str, reas
                 asked.tell(step, lambda text: [text])
 
     try:
-        ended = desk.wait(name, alias, tell)
+        ended = _desk_of(project).wait(name, alias, tell)
     except KeyboardInterrupt as error:
-        raise stopped() from error
+        raise CancelledError(
+            f"Nobody waits any more, and the canary of {name}/{version} goes on.",
+            f"See it: mlnb services traffic {name}. At its end: mlnb promote {name}/{version} {alias}. "
+            f"Or end it: mlnb services traffic {name} --alias {alias} --off.",
+            run="",
+        ) from error
     if ended is not None:
         raise _aborted(ended)
-    promotion = asked.project().promote(f"{name}/{version}", alias, reason=reason)
+    promotion = project.promote(f"{name}/{version}", alias, reason=reason)
     return asked.answer(promotion, view.promotion_lines)
 
 
@@ -258,10 +262,6 @@ def took_over(asked: Asked) -> Project:
     if any(project.state.services.glob("*/events/*.json")):
         _desk_of(project).take_over_all()
     return project
-
-
-def _desk(asked: Asked) -> Desk:
-    return _desk_of(asked.project())
 
 
 def _desk_of(project: Project) -> Desk:
@@ -294,13 +294,6 @@ def _share(text: str) -> float:
     if not math.isfinite(share):
         raise UsageError(f"{text.strip()!r} is no share.", "Write numbers: --split 7=0.9,8=0.1, --steps 5,25,50,100.")
     return share
-
-
-def _seconds(text: str) -> float:
-    match = _SPAN.fullmatch(text.strip())
-    if match is None:
-        raise UsageError(f"{text!r} is no length of time.", "Write it so: 30s, 10m, 1h.")
-    return float(match[1]) * _UNITS[match[2]]
 
 
 def _finite(value: float) -> float | None:

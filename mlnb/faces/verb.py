@@ -120,6 +120,16 @@ class Verb(click.Command):
         return super().invoke(ctx)
 
 
+class Things(click.Group):
+    """A group whose commands keep the order in which they were written."""
+
+    command_class = Verb
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names as they were added."""
+        return list(self.commands)
+
+
 def stopped() -> CancelledError:
     """Return what to say when the user has interrupted a verb."""
     return CancelledError("Stopped.", "What had finished is kept; repeat it to go on from there.", run="")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -227,6 +228,25 @@ def test_a_canary_that_is_to_be_promoted_is_waited_for(site: Site) -> None:
     assert site.project.models.aliases("delays") == {"production": 2}
 
 
+class Impatient(io.StringIO):
+    """A terminal at which somebody presses Ctrl-C when the first step of a canary is told."""
+
+    def write(self, text: str) -> int:
+        """Press it."""
+        if "canary: step 1" in text:
+            signal.raise_signal(signal.SIGINT)
+        return super().write(text)
+
+
+def test_who_waits_no_longer_for_a_canary_is_told_that_it_goes_on(site: Site) -> None:
+    words = ["services", "canary", "delays", "2", "--every", "10m", "--promote", "--project", str(site.project.root)]
+    err = io.StringIO()
+    with redirect_stdout(Impatient()), redirect_stderr(err):
+        main(words)
+    assert "the canary of delays/2 goes on" in err.getvalue() and "mlnb promote delays/2 production" in err.getvalue()
+    assert site.traffic()["production"]["canary_state"] == "running"
+
+
 def test_a_shadow_is_asked_logged_and_counted_and_its_failure_harms_no_answer(site: Site) -> None:
     before = len(site.logged(shadow=True))
     site.traffic("--shadow", "2")
@@ -254,6 +274,10 @@ def label(site: Site, labels: dict[str, object]) -> None:
 
 def test_two_versions_that_answer_side_by_side_are_compared_by_the_callers_labels(site: Site) -> None:
     words = ("models", "compare", "--live")
+    assert "--alpha belongs to --live" in site.mlnb(*words, "delays/1", "delays/2", "--html", "a.html", code=2)
+    assert "--alpha belongs to --live" in site.mlnb(
+        "models", "compare", "delays/1", "delays/2", "--alpha", "0.1", code=2
+    )
     assert "There are no labelled answers of" in site.mlnb(*words, "delays/3", "delays/1", code=2)
     site.traffic("--split", "1=0.5,2=0.5")
     callers: dict[str, list[str]] = {"delays/1": [], "delays/2": []}
@@ -315,8 +339,10 @@ def test_a_shadow_is_compared_by_pairs(site: Site) -> None:
         (("traffic", "delays", "--alias", "producton", "--off"), "no alias 'producton'"),
         (("canary", "delays", "1"), "answers production already"),
         (("canary", "delays", "2", "--steps", "50,25"), "not rising shares"),
-        (("canary", "delays", "2", "--every", "soon"), "no length of time"),
+        (("canary", "delays", "2", "--every", "soon"), "no span of time"),
         (("canary", "delays", "2", "--gate", "auc > 0.9"), "does not count 'auc'"),
+        (("canary", "delays", "2", "--every", "1e3d"), "no span of time"),
+        (("canary", "delays", "2", "--every", "99999999999999d"), "no span of time"),
         (("traffic", "nothing"), "no service 'nothing'"),
     ],
 )
