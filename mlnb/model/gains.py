@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 TASKS: Mapping[str, str] = {"classifier": "multiclass", "regressor": "regression"}
 """What can be compared, and as which task of `mlnb.evaluate`; a classifier of two classes is ``binary``."""
-_TAIL = 20
-_MOST_RESAMPLES = 2_000
+_TAIL, _USUAL_RESAMPLES = 20, 2_000
+_LEAST_TAIL, _MOST_RESAMPLES = 5, 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ def paired_gains(
     parts = [(name, chosen) for name, chosen in parts if chosen.any()]
     slice_level = 1 - (1 - level) / max(len(parts), 1)
     found = list(pair.gains("", np.ones(known.shape[0], dtype=np.bool_), (resamples, level, seed)))
-    draws = min(max(resamples, math.ceil(2 * _TAIL / (1 - slice_level))), _MOST_RESAMPLES) if resamples else 0
+    draws = _draws(resamples, 1 - slice_level) if resamples else 0
     for at, (name, chosen) in enumerate(parts):
         found += pair.gains(name, chosen, (draws, slice_level, seed + 1 + at))
     return Gains(known.shape[0], level, slice_level, tuple(found))
@@ -214,6 +214,22 @@ class _Pair:
     def _small(self, truth: Values) -> bool:
         counts = [int((truth == one).sum()) for one in self.classes or ()]
         return len(truth) < SMALL_UNITS or (len(counts) > 0 and min(counts) < SMALL_CLASS)
+
+
+def _draws(resamples: int, outside: float) -> int:
+    """Return how many resamples give the slices' intervals: below each end 20 while that is cheap, never less than 5.
+
+    With fewer the end is that of the most extreme resample: it is too narrow, and the slices do not hold together.
+    More than `_MOST_RESAMPLES` are not drawn: at 0.95 that is 1 below each end of 500 slices.
+
+    Examples
+    --------
+    >>> [_draws(1000, 0.05 / slices) for slices in (1, 2, 4, 20, 100, 500)]
+    [1000, 1600, 2000, 4000, 20000, 20000]
+    """
+    usual = min(math.ceil(2 * _TAIL / outside), _USUAL_RESAMPLES)
+    least = min(math.ceil(2 * _LEAST_TAIL / outside), _MOST_RESAMPLES)
+    return max(resamples, usual, least)
 
 
 def _answers(scores: Scores, task: str) -> Values:
