@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mlnb.platforms.mirror import Mirrored
     from mlnb.platforms.mlflow_adoption import Adopted
 
+_NOTHING = "There is nothing to mirror yet: no model is registered in this project."
 _TO = click.option(
     "--to",
     default="",
@@ -30,7 +31,7 @@ _TO = click.option(
 def mirror(asked: Asked, model: str, to: str) -> int:
     """Bring an MLflow server up to date with the versions, metrics, tags and aliases of all models, or of one."""
     told = asked.project().mlflow.mirror(model, to)
-    return asked.answer(told, lambda _: [line for one in told for line in _mirrored(one)])
+    return asked.answer(told, lambda _: [line for one in told for line in _mirrored(one)] or [_NOTHING])
 
 
 @click.command("from-mlflow", cls=Verb)

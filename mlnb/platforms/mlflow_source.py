@@ -19,6 +19,7 @@ from mlnb.errors import PlatformError, UsageError
 from mlnb.platforms.mlflow_artifacts import ArtifactPlace, artifact_place, member
 from mlnb.platforms.mlflow_server import part, tags_of, text
 from mlnb.store.disk import make_folder
+from mlnb.store.remote import shown
 
 if TYPE_CHECKING:
     from mlnb.platforms.mlflow_server import MlflowServer
@@ -130,7 +131,7 @@ def find_model(server: MlflowServer, named: str, model: str, scratch: Path) -> M
     files = artifact_place(place.uri, server)
     names = tuple(files.names())
     if "MLmodel" not in names:
-        raise _no_model(f"{place.name or named} holds no file MLmodel")
+        raise _no_model(f"{place.name or named} holds no file MLmodel at {shown(place.uri)}")
     path = scratch / "MLmodel"
     files.get("MLmodel", path)
     info = part(run, "info")

@@ -214,6 +214,14 @@ def test_an_address_of_a_server_does_not_become_a_path_here(project: Project, ml
         assert not (tmp_path / "copy").exists()
 
 
+def test_a_model_without_files_is_told_with_the_place_where_they_were_looked_for(
+    project: Project, mlflow: Double, log: Log
+) -> None:
+    run = log(b"", uri="mlflow-artifacts:/1/models/gone/artifacts")
+    with pytest.raises(PlatformError, match="holds no file MLmodel at mlflow-artifacts:/1/models/gone/artifacts"):
+        project.mlflow.adopt(Wanted(run), mlflow.url)
+
+
 def test_a_server_that_talks_nonsense_is_told_in_a_sentence(project: Project, mlflow: Double, log: Log) -> None:
     log(b"")
     place = "/api/2.0/mlflow/runs/get"

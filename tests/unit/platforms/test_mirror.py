@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from mlnb.errors import PlatformError, UsageError
+from mlnb.faces.cli import main
 from mlnb.project import Project
 from mlnb.registry.version import Version
 from tests.unit.platforms.mlflow_double import Double
@@ -187,6 +188,13 @@ def test_credentials_go_to_the_named_server_alone_and_into_no_message(
     mlflow.answers.clear()
     project.mlflow.mirror(to=named)
     assert "s3cret" not in json.dumps([mlflow.runs, mlflow.versions, mlflow.registered])
+
+
+def test_a_project_without_versions_has_nothing_to_mirror(
+    project: Project, mlflow: Double, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", "mirror", "--to", mlflow.url, "--project", str(project.root)]) == 0
+    assert "no model is registered" in capsys.readouterr().out and mlflow.writes == []
 
 
 def test_what_is_no_mlflow_3_is_told_in_a_sentence(project: Project, register: Register, mlflow: Double) -> None:
