@@ -54,7 +54,8 @@ class MlnbError(Exception):
     Attributes
     ----------
     exit_code : int
-        What the command line returns: 1 a stage or test failed, 2 usage or a refused plan, 3 a gate failed.
+        What the command line returns: 1 a stage or test failed, 2 usage or a refused plan, 3 a gate failed or the
+        policy refuses.
     """
 
     exit_code = 2

@@ -1,6 +1,7 @@
 """The words on a command line become one verb, its answer, and an exit code.
 
-0 done; 1 a stage or a test failed; 2 usage, a refused plan, an unknown parameter; 3 a gate failed.
+0 done; 1 a stage or a test failed; 2 usage, a refused plan, an unknown parameter; 3 a gate failed or the policy
+refuses.
 Nothing of the project is imported before a verb asks for it.
 """
 
@@ -35,7 +36,7 @@ Complete with TAB:
   fish  _MLNB_COMPLETE=fish_source mlnb | source
 
 \b
-Exit codes: 0 done; 1 a stage or test failed; 2 usage or a refused plan; 3 a gate failed."""
+Exit codes: 0 done; 1 a stage or test failed; 2 usage or a refused plan; 3 a gate failed or the policy refuses."""
 
 
 class Road(click.Group):
