@@ -1,14 +1,15 @@
 """kill -9 at random moments of promote, rollback and gc: the old state or the new, and every effect once afterwards.
 
 A real service answers under the alias, and a web server is told of each move. After each kill the ledger is verified
-with all bytes; then any verb of the project runs, and the service answers with what the alias says, and the web server
-has been told of each move that is in the history, under one key each.
+with all bytes; then any verb of the project runs, and the service, asked for a prediction, answers with the version
+that the alias says, and the web server has been told of each move that is in the history, under one key each.
 """
 
 from __future__ import annotations
 
 import json
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -16,10 +17,14 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock, Thread
+from urllib.request import Request, urlopen
 
+from tests.bench.deployed import MODEL, Deployed
 from tests.bench.place import Place
+from tests.bench.rows import draw as draw_rows
 from tests.bench.table import Table
 
+_KILLS_EACH = 40
 _LONGEST_S = 1.5
 _SETTLED_S = 30.0
 
@@ -52,39 +57,38 @@ class _Told(BaseHTTPRequestHandler):
 
 
 def bench(place: Place) -> Table:
-    """Kill `place.count` times."""
-    draw = random.Random(20261123)
+    """Kill 40 times for each repetition."""
+    draw, kills = random.Random(20261123), _KILLS_EACH * place.count
     with Receiver() as receiver:
         thread = Thread(target=receiver.serve_forever, args=(0.02,))
         thread.start()
         try:
-            project = _project(place, receiver.server_address[1])
-            wrong = [_killed(place, project, receiver, draw, number) for number in range(place.count)]
+            with Deployed(place, "acts") as deployed:
+                _furnish(place, deployed.project, receiver.server_address[1])
+                wrong = [_killed(place, deployed, receiver, draw, number) for number in range(kills)]
             again = sum(count - 1 for count in receiver.told.values())
             told = len(receiver.told)
         finally:
             receiver.shutdown()
             thread.join()
-            place.mlnb(project, "services", "stop", "late")
     faults = [fault for fault in wrong if fault]
     return Table(
-        f"acts: kill -9 at random moments of promote, rollback and gc ({place.count} kills)",
+        f"acts: kill -9 at random moments of promote, rollback and gc ({kills} kills)",
         ["", "kills", "moves told", "told twice", "wrong"],
-        [["mlnb, SQLite", str(place.count), str(told), str(again), str(len(faults))]],
+        [["mlnb, SQLite", str(kills), str(told), str(again), str(len(faults))]],
         [
-            "Wrong: the ledger does not verify, the alias is not where the last move left it, the service answers with "
-            "another version after the next verb, or a move was not told.",
+            "Wrong: the process ended by itself, the ledger does not verify, the alias is not where the last move left "
+            "it, a prediction comes from another version after the next verb, or a move was not told.",
             "Told twice: the process died between the receiver's answer and its note of it; both had the same "
             "Idempotency-Key.",
             *faults[:5],
         ],
-        held=not faults,
+        held=not faults and told > 0,
     )
 
 
-def _project(place: Place, port: int) -> Path:
-    """Deploy one model three times, each a little different."""
-    project = place.deployed.project
+def _furnish(place: Place, project: Path, port: int) -> None:
+    """Deploy the model twice more, each a little different."""
     settings = f'[tool.mlnb]\nnotify_url = "http://127.0.0.1:{port}/"\n'
     (project / "pyproject.toml").write_text(settings, "utf-8")
     notebook = project / "late.ipynb"
@@ -92,19 +96,25 @@ def _project(place: Place, port: int) -> Path:
     for trees in (40, 45):
         notebook.write_text(source.replace("n_estimators=50", f"n_estimators={trees}"), "utf-8")
         place.mlnb(project, "deploy", notebook)
-    return project
 
 
-def _killed(place: Place, project: Path, receiver: Receiver, draw: random.Random, number: int) -> str:
+def _killed(place: Place, deployed: Deployed, receiver: Receiver, draw: random.Random, number: int) -> str:
     """Kill one worker; return what is wrong afterwards, empty for nothing."""
+    project = deployed.project
     words = [sys.executable, "-m", "tests.bench.acts_worker", str(project), str(number)]
     root = Path(__file__).parents[2]
-    with subprocess.Popen(words, cwd=root, env=place.environ, stdout=subprocess.PIPE, text=True) as process:
+    errors = place.folder / "acts-errors.txt"
+    with (
+        errors.open("w+", encoding="utf-8") as said,
+        subprocess.Popen(words, cwd=root, env=place.environ, stdout=subprocess.PIPE, stderr=said, text=True) as process,
+    ):
         assert process.stdout is not None
-        if process.stdout.readline() != "ready\n":
-            return f"kill {number}: the worker did not start"
-        time.sleep(draw.uniform(0, _LONGEST_S))
-        process.kill()
+        started = process.stdout.readline() == "ready\n"
+        if started:
+            time.sleep(draw.uniform(0, _LONGEST_S))
+            process.kill()
+    if process.returncode != -signal.SIGKILL:
+        return f"kill {number}: the worker ended by itself: {errors.read_text('utf-8').strip()[-300:]}"
     checked = subprocess.run(
         [sys.executable, "-m", "tests.bench.acts", str(project)],
         cwd=root,
@@ -124,12 +134,18 @@ def _killed(place: Place, project: Path, receiver: Receiver, draw: random.Random
         missing = [move for move in found["moves"] if told[move] != 1]
         if not missing:
             break
-    [service] = place.mlnb(project, "services", "list")
-    answers = service["aliases"].get("production")
+    answers = _version(deployed.url)
     wrong = [text for text in found["wrong"] if text]
     wrong += [f"moves {missing} were not told once"] if missing else []
-    wrong += [f"the service answers with {answers}"] if answers != f"late/{found['now']}" else []
+    wrong += [f"the service answers with {answers}"] if answers != f"{MODEL}/{found['now']}" else []
     return f"kill {number}: {'; '.join(wrong)}" if wrong else ""
+
+
+def _version(url: str) -> str:
+    """Ask for a prediction; return the version that has answered."""
+    body = json.dumps({"rows": draw_rows(1, seed=7)}).encode()
+    with urlopen(Request(f"{url}/predict", body, {"Content-Type": "application/json"}), timeout=60) as answer:
+        return str(json.load(answer)["version"])
 
 
 def look(folder: Path) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 import psutil
@@ -36,12 +37,17 @@ _CELLS = (
 
 
 class Deployed:
-    """A project whose one model answers.
+    """A project whose one model answers; as a context manager, its service is stopped at the end.
+
+    A bench that deploys another version, changes settings or kills processes has one of its own: `Place.deployed` is
+    for those that leave it as it was.
 
     Parameters
     ----------
     place : Place
         Where it is made.
+    name : str
+        Of its folder.
 
     Attributes
     ----------
@@ -49,9 +55,9 @@ class Deployed:
         Its folder, with ``flights.csv`` (what the model was fitted to) and ``model.joblib`` (the estimator).
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, name: str) -> None:
         self._place = place
-        self.project = place.make("project")
+        self.project = place.make(name)
         (self.project / "pyproject.toml").write_text("[tool.mlnb]\n", "utf-8")
         rows = draw(_SAMPLE_ROWS, seed=1)
         with (self.project / "flights.csv").open("w", encoding="utf-8", newline="") as file:
@@ -64,10 +70,21 @@ class Deployed:
             raise RuntimeError(f"The bench's model was exported by {shipment['exporter']}, not onnx.")
         self._running(shipment["deployment"])
 
+    def __enter__(self) -> Deployed:
+        """Return it, with its service running."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop the service."""
+        self.stop()
+
     @property
     def onnx(self) -> Path:
-        """The model file that the service answers with."""
-        return self._bento / "src" / "versions" / "1" / "model.onnx"
+        """The model file of the one version that the service answers with."""
+        [found] = self._bento.glob("src/versions/*/model.onnx")
+        return found
 
     @property
     def log(self) -> Path:

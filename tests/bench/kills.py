@@ -18,12 +18,12 @@ from pathlib import Path
 import psutil
 
 from mlnb.service.log_reader import read_predictions
-from tests.bench.deployed import MODEL
+from tests.bench.deployed import MODEL, Deployed
 from tests.bench.place import Place
 from tests.bench.rows import draw
 from tests.bench.table import Table
 
-_KILLS_EACH = 10
+_KILLS_EACH = 100
 _WORKERS = 2
 _CALLERS = 8
 _EVERY = 4  # that many kills, one is of the supervisor
@@ -173,19 +173,18 @@ def kills(
 
 
 def bench(place: Place) -> Table:
-    """Kill ten times for each repetition, every fourth time the supervisor."""
-    deployed = place.deployed
-    deployed.stop()
+    """Kill 100 times for each repetition, every fourth time the supervisor."""
+    with Deployed(place, "kills") as deployed:  # of its own: a number of workers is remembered
+        deployed.stop()
 
-    def start() -> int:
-        [started] = place.mlnb(deployed.project, "services", "start", MODEL, "--workers", str(_WORKERS))
-        return int(started["pid"])
+        def start() -> int:
+            [started] = place.mlnb(deployed.project, "services", "start", MODEL, "--workers", str(_WORKERS))
+            return int(started["pid"])
 
-    pid = start()
-    bodies = [json.dumps({"rows": [row]}).encode() for row in draw(200, seed=5)]
-    port = int(deployed.url.rpartition(":")[2])
-    killed = kills(_KILLS_EACH * place.count, pid, port, bodies, deployed.log, start)
-    deployed.start()
+        pid = start()
+        bodies = [json.dumps({"rows": [row]}).encode() for row in draw(200, seed=5)]
+        port = int(deployed.url.rpartition(":")[2])
+        killed = kills(_KILLS_EACH * place.count, pid, port, bodies, deployed.log, start)
     held = killed.wrong == 0 and bool(killed.told)
     outages = sorted(killed.outages_s)
     middle, longest = outages[len(outages) // 2], outages[-1]

@@ -82,7 +82,7 @@ class Place:
     def deployed(self) -> Deployed:
         """The service that several benches ask; deployed when it is first needed."""
         print("(deploying the service that is measured ...)", file=sys.stderr, flush=True)
-        return Deployed(self)
+        return Deployed(self, "project")
 
     def make(self, name: str) -> Path:
         """Return a new folder."""
