@@ -39,8 +39,8 @@ lint: $(VENV)/.dev
 	$(BIN)/deptry .
 
 bench: $(VENV)/.dev ## soaks, peers beside us, a real image (needs root and buildah); COUNT=n repeats them
-	$(BIN)/python -m tests.bench --count $(COUNT)
-	$(BIN)/python -m pytest -m image
+	@ended=0; $(BIN)/python -m tests.bench --count $(COUNT) || ended=$$?; \
+		$(BIN)/python -m pytest -m image || ended=$$(( ended ? ended : $$? )); exit $$ended
 
 build: $(VENV)/.dev ## sdist, and the wheel built from it
 	$(BIN)/python -m build --installer uv

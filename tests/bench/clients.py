@@ -27,17 +27,17 @@ def bench(place: Place) -> Table:
     """Let each client ask in each of its forms; schemathesis with more seeds for each repetition."""
     folder = place.make("clients")
     rows, notes, held = [], [], True
-    with WideService(place.make("asked")) as service:
+    with WideService(place.make("clients-service")) as service:
         case = folder / "case.json"
         case.write_text(json.dumps({**client_case(service.port, service.package), "grpc_port": service.grpc_port}))
         for name in ("triton", "triton-grpc", "kserve", "kserve-grpc", "mlflow"):
-            outcomes = _outcomes(_python(name, folder), name, case)
+            outcomes = _outcomes(_python(name, place), name, case)
             failed = {form: told for form, told in outcomes.items() if told != "passed"}
             notes += [f"{name}, {form}: {told}" for form, told in failed.items()]
             rows.append([name, str(len(outcomes)), str(len(outcomes) - len(failed)), str(len(failed))])
             held = held and not failed
         for seed in range(1, place.count + 1):
-            cases, wrong, told = _schemathesis(_python("schemathesis", folder), service.port, seed, folder)
+            cases, wrong, told = _schemathesis(_python("schemathesis", place), service.port, seed, folder)
             notes += told
             rows.append([f"schemathesis, seed {seed}", f"{cases:,}", f"{cases - wrong:,}", str(wrong)])
             held = held and not told
@@ -47,15 +47,16 @@ def bench(place: Place) -> Table:
     return Table("clients: what others ask", ["client", "forms", "passed", "failed"], rows, [verdict, *notes], held)
 
 
-def _python(name: str, folder: Path) -> str:
+def _python(name: str, place: Place) -> str:
     name = name.removesuffix("-grpc")
     if name == "triton":
         return sys.executable
     if name == "mlflow":
-        return mlflow_python(folder)
+        return mlflow_python(place.folder)
     known = os.environ.get(f"{name.upper()}_PYTHON")
     if known:
         return known
+    folder = place.folder / "clients"
     python, uv = str(folder / name / "bin" / "python"), str(Path(sys.executable).parent / "uv")
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     if not Path(python).exists():

@@ -22,15 +22,17 @@ _PIECE_ROWS = 100_000
 
 
 def mlflow_python(folder: Path) -> str:
-    """Return the Python of an environment with MLflow: MLFLOW_PYTHON, else one is made below `folder`."""
+    """Return the Python of an environment with MLflow: MLFLOW_PYTHON, else one is made below `folder`, once."""
     if os.environ.get("MLFLOW_PYTHON"):
         return os.environ["MLFLOW_PYTHON"]
     python = str(folder / "mlflow" / "bin" / "python")
     uv = str(Path(sys.executable).parent / "uv")
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     same = [f"{name}=={metadata.version(name)}" for name in _SAME]
+    if Path(python).with_name("mlflow").exists():
+        return python
     for words in (
-        ("venv", "-q", "--python", version, "mlflow"),
+        ("venv", "-q", "--allow-existing", "--python", version, "mlflow"),
         ("pip", "install", "-q", "--compile-bytecode", "--python", python, "mlflow>=3,<4", *same),
     ):
         subprocess.run([uv, *words], cwd=folder, check=True)

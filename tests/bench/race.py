@@ -49,7 +49,7 @@ def bench(place: Place) -> Table:
         address = stack.enter_context(postgres_server())
         sqlite = race(place, place.make("race-sqlite"), "")
         postgres = race(place, place.make("race-postgres"), address)
-    python = mlflow_python(place.make("race-peer"))
+    python = mlflow_python(place.folder)
     mlflow = _mlflow(place, python, place.make("race-mlflow"))
     rows = []
     for name, one, rounds in (
@@ -58,7 +58,7 @@ def bench(place: Place) -> Table:
         ("MLflow, SQLite", mlflow, _MLFLOW_ROUNDS),
     ):
         each = one.seconds / one.acts * 1000 if one.acts else float("nan")
-        beside = ratio(each, sqlite.seconds / sqlite.acts * 1000)
+        beside = ratio(each, sqlite.seconds / sqlite.acts * 1000) if one.acts and sqlite.acts else "-"
         faults = "; ".join(one.faults)[:120] or "none"
         rows.append(
             [name, f"{PROCESSES} x {rounds}", str(one.acts), f"{one.seconds:.1f}", f"{each:.2f}", beside, faults]

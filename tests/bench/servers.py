@@ -178,9 +178,11 @@ def _mlserver_python(place: Place) -> Path:
     if os.environ.get("MLSERVER_PYTHON"):
         return Path(os.environ["MLSERVER_PYTHON"])
     python, uv = place.folder / "mlserver-env" / "bin" / "python", str(Path(sys.executable).parent / "uv")
+    if python.with_name("mlserver").exists():
+        return python
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     same = f"scikit-learn=={metadata.version('scikit-learn')}"
     needed = ("mlserver", "mlserver-sklearn", "uvloop<0.22", same, f"joblib=={metadata.version('joblib')}")
-    subprocess.run([uv, "venv", "-q", "--python", version, str(python.parents[1])], check=True)
+    subprocess.run([uv, "venv", "-q", "--allow-existing", "--python", version, str(python.parents[1])], check=True)
     subprocess.run([uv, "pip", "install", "-q", "--compile-bytecode", "--python", str(python), *needed], check=True)
     return python
