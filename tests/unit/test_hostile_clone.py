@@ -11,6 +11,7 @@ import json
 import os
 import pickle
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -46,31 +47,43 @@ class Bomb:
         return os.mkdir, (str(self.marker),)
 
 
-@pytest.fixture
-def marker(tmp_path: Path) -> Path:
-    return tmp_path / "executed"
-
-
-@pytest.fixture
-def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marker: Path) -> Iterator[Path]:
-    """Make the project with the keys of its maker, and give it to a user who has others."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the project with the keys of its maker."""
+    place = tmp_path_factory.mktemp("hostile")
+    marker = place / "executed"
     explode = f"import os\nos.mkdir({str(marker)!r})\n"
-    with monkeypatch.context() as maker:
-        maker.setenv("JUPYTER_DATA_DIR", str(tmp_path / "maker"))
-        folder = _make(tmp_path / "made", explode, marker)
-    shutil.copytree(folder, tmp_path / "clone", symlinks=True)
-    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "user"))
-    yield tmp_path / "clone"
+    with pytest.MonkeyPatch.context() as maker:
+        maker.setenv("JUPYTER_DATA_DIR", str(place / "maker"))
+        return _make(place / "made", explode, marker)
+
+
+@pytest.fixture
+def marker(made: Path) -> Path:
+    return made.with_name("executed")
+
+
+@pytest.fixture
+def clone(made: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Give it to a user who has other keys."""
+    folder, user = made.with_name("clone"), made.with_name("user")
+    shutil.copytree(made, folder, symlinks=True)
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(user))
+    yield folder
+    for path in (folder, user):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _make(folder: Path, explode: str, marker: Path) -> Path:
     folder.mkdir()
     (folder / "pyproject.toml").write_text('[tool.mlnb]\nenvironment = "installed"\n')
     cells = [
-        {"cell_type": "code", "metadata": {}, "source": "%%stage a\nx = 1", "outputs": [], "execution_count": None}
+        {"cell_type": "code", "metadata": {}, "source": source, "outputs": [], "execution_count": None}
+        for source in ("%%stage a\nx = object()", "%%stage b\nprint(x)")
     ]
     book = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
     (folder / "train.ipynb").write_text(json.dumps(book))
+    _poison_cache(folder, marker)
     for name in SHADOWED:
         (folder / f"{name}.py").write_text(explode)
     (folder / ".git").mkdir()  # what git itself would start
@@ -104,6 +117,23 @@ def _make(folder: Path, explode: str, marker: Path) -> Path:
     return folder
 
 
+def _poison_cache(folder: Path, marker: Path) -> None:
+    """Run the notebook, and put a bomb with the maker's signature in the place of what its first stage has given."""
+    project = Project(folder)
+    assert project.run(folder / "train.ipynb").state == "done"
+    content = pickle.dumps(Bomb(marker))
+    packed = b"mlnbpkl1" + struct.pack("<2Q", 1, len(content))  # see mlnb.store.codecs.objects
+    digest, size = project.state.files.put(packed + b"\0" * (-len(packed) % 64) + content)
+    signature, key = sign(digest)
+    results = {(told := json.loads(path.read_text()))["stage"]: (path, told) for path in project.state.cache.iterdir()}
+    results["b"][0].unlink()  # so that it has to take the value
+    path, told = results["a"]
+    assert [one["codec"] for one in told["artifacts"]] == ["pickle"]
+    told["artifacts"][0] |= {"digest": digest, "size_bytes": size, "signature": signature, "key": key}
+    path.write_text(json.dumps(told))
+    project.ledger.close()
+
+
 def _package(folder: Path, exporter: str, explode: str, marker: Path) -> Path:
     """Write a package that is whole, signed and sealed by its maker, and executes a bomb when it is loaded."""
     rows = pd.DataFrame({"hour": np.arange(40.0), "wind": np.arange(40.0) % 7})
@@ -126,6 +156,7 @@ def _package(folder: Path, exporter: str, explode: str, marker: Path) -> Path:
 
 
 VERBS = """
+run train.ipynb
 plan train.ipynb
 runs list
 models list
@@ -177,6 +208,7 @@ def test_a_clone_with_keys_of_its_own_executes_nothing_whatever_is_asked_of_it(
         assert "Traceback" not in answers[line][1], line
     assert {path.name for path in clone.parent.iterdir()} - before <= {"user"}
     refused = (
+        "run train.ipynb",
         "services start delays",
         "services restart delays",
         "promote delays/1 production",
