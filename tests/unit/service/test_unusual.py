@@ -190,6 +190,14 @@ def test_a_hook_that_fails_ends_its_request_and_is_told_in_the_log_by_the_reques
     about = service.log[service.log.index(f"Request {told} ") :]
     assert line in about
     assert f"request_id={told}" in about.splitlines()[0]
+    logged = [
+        (status, error)
+        for batch in read_predictions(service.predictions)
+        for request, status, error in zip(batch.request_id, batch.status, batch.error, strict=True)
+        if request == told
+    ]
+    assert [status for status, _ in logged] == [500]  # what nobody foresaw is a row of the prediction log as well
+    assert problem in logged[0][1]
     assert service.ask("/predict", {"rows": [ROW]})[0] == 200
 
 
