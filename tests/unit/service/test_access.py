@@ -148,6 +148,13 @@ def test_a_token_of_the_command_line_opens_what_its_scopes_say_and_is_stored_as_
     assert token[14:] not in (service.folder / "service.log").read_text()
 
 
+def test_a_token_that_was_made_to_expire_opens_nothing_afterwards(service: Guarded) -> None:
+    brief = service.mlnb("add", "delays", "brief", "--expires", "1s")["token"]
+    after = service.tokens.add("after", Wish())
+    assert eventually(lambda: {service.status("/predict", after) for _ in range(6)} == {200})  # both workers know both
+    assert eventually(lambda: {service.status("/predict", brief) for _ in range(6)} == {401})
+
+
 def test_a_rotated_token_ends_after_its_grace_and_a_revoked_one_at_once(service: Guarded) -> None:
     old = service.tokens.add("batch", Wish(("predict", "labels")))
     assert eventually(lambda: {service.status("/predict", old) for _ in range(6)} == {200})  # in both workers
