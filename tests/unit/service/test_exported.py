@@ -56,11 +56,17 @@ def test_a_unit_starts_the_service_from_its_bento_and_may_write_two_folders_alon
     user = parsed(systemd_unit(deployed(bento.path), folder, predictions, Settings(), user=True))
     assert "User" not in user["Service"] and user["Install"]["WantedBy"] == ["default.target"]
     assert configparser.ConfigParser(strict=False, interpolation=None).read_string(text) is None
-    if shutil.which("systemd-analyze"):
-        unit = tmp_path / "mlnb-delays.service"
-        unit.write_text(text)
-        checked = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
-        assert (checked.returncode, checked.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
+def test_systemd_itself_finds_nothing_wrong_with_a_unit(bento: Bento, tmp_path: Path) -> None:
+    folder, predictions = tmp_path / "with space", tmp_path / "100%"
+    for path in (folder, predictions):
+        path.mkdir()
+    unit = tmp_path / "mlnb-delays.service"
+    unit.write_text(systemd_unit(deployed(bento.path), folder, predictions, Settings(), user=False))
+    checked = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stderr) == (0, "")
 
 
 def test_a_compose_file_drops_every_right_and_passes_what_is_set(bento: Bento, tmp_path: Path) -> None:
