@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from mlnb.identity import system_user
+
 pytestmark = pytest.mark.browser
 
-POLICY = """
+USER = system_user()
+POLICY = f"""
 [tool.mlnb.policy.production]
-promote = ["jupyter:*", "root"]
+promote = ["jupyter:*", "{USER}"]
 approvals = 1
 """
 REGISTER = """
@@ -151,18 +154,18 @@ def test_two_people_approve_promote_and_roll_back_before_each_others_eyes(server
 
     execute(ada, 1)
     from_kernel = panel(ada, 1)
-    expect(from_kernel).to_contain_text("You act as root", timeout=60_000)
+    expect(from_kernel).to_contain_text(f"You act as {USER}", timeout=60_000)
     from_kernel.get_by_role("button", name="Roll back to delays/1").click()
     expect(from_kernel.get_by_role("status")).to_have_text("staging: delays/3 → delays/1")
-    expect(his.get_by_role("status")).to_have_text(re.compile("^root rolled back staging"))
+    expect(his.get_by_role("status")).to_have_text(re.compile(f"^{re.escape(USER)} rolled back staging"))
     ada.screenshot(path=tmp_path / "both.png")
 
     assert acts(server) == [
-        ("root", "promote", "delays@staging"),
-        ("root", "promote", "delays@staging"),
+        (USER, "promote", "delays@staging"),
+        (USER, "promote", "delays@staging"),
         ("jupyter:bob", "approve", "delays/4"),
         ("jupyter:ada", "promote", "delays@production"),
         ("jupyter:bob", "rollback", "delays@staging"),
         ("jupyter:ada", "promote", "delays@staging"),
-        ("root", "rollback", "delays@staging"),
+        (USER, "rollback", "delays@staging"),
     ]
