@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -253,8 +256,6 @@ def refs_of(ran: object) -> list[str]:
 
 def test_what_was_lost_is_said_and_hides_nothing_else(mlnb: Mlnb, late: SimpleNamespace, tmp_path: Path) -> None:
     """Without its run a comparison falls back to the package's own rows."""
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(late.root, copy, symlinks=True)
     for record in late.records:
@@ -262,3 +263,29 @@ def test_what_was_lost_is_said_and_hides_nothing_else(mlnb: Mlnb, late: SimpleNa
     told = mlnb("models", "compare", "late/1", "late/2", "--json", cwd=copy).json()
     assert told["measured"]["rows"] == 300 and told["measured"]["where"].startswith("the sample of late/2")
     assert [one["stage"] for one in told["code"]] == ["late.py"]
+
+
+def test_other_data_and_another_latency_are_told_between_two_versions(
+    mlnb: Mlnb, late: SimpleNamespace, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(late.root, copy, symlinks=True)
+    project, second = Project(copy), late.versions[1]
+    data = (("flights.csv", "sha256:" + "7" * 64), ("weather.csv", "sha256:" + "8" * 64))
+    draft = Draft(
+        *("late", "dan", second.exporter, second.files, {**second.metrics, "weather": 1.0}),
+        replace(second.lineage, data=data),
+        *(second.signature, second.parity),
+    )
+    project.models.register(draft)
+    for ref, latency_ms in (("late/2", 3.5), ("late/3", 12.25)):
+        project.audit.record("dan", "judge", ref, {"evidence": {"latency_p99_ms": latency_ms}, "verdicts": []})
+    told = mlnb("models", "compare", "late/2", "late/3", "--json", cwd=copy).json()
+    before = "sha256:" + hashlib.sha256((copy / "flights.csv").read_bytes()).hexdigest()
+    changes = [(one["name"], one["before"], one["after"]) for one in told["data"]]
+    assert changes == [("flights.csv", before, data[0][1]), ("weather.csv", None, data[1][1])]
+    assert [told[side]["evidence"]["latency_p99_ms"] for side in ("first", "second")] == [3.5, 12.25]
+    assert min(told["measured"]["row_ms"]) > 0 and told["parameters"] == []
+    lines = [line.split() for line in mlnb("models", "compare", "late/2", "late/3", cwd=copy).out.splitlines()]
+    assert ["latency_p99_ms", "3.5", "12.25"] in lines
+    assert any(line[:1] == ["weather.csv:"] for line in lines)
