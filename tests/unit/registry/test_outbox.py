@@ -25,7 +25,8 @@ import sys
 from pathlib import Path
 from mlnb.registry.outbox import Outbox
 from mlnb.store.ledger import Ledger
-with Ledger(Path(sys.argv[1])) as ledger, Outbox(ledger).delivering() as alone:
+where = sys.argv[1]
+with Ledger(where if "://" in where else Path(where)) as ledger, Outbox(ledger).delivering() as alone:
     print(alone, flush=True)
     sys.stdin.readline()
 """
