@@ -6,9 +6,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from mlnb.service.log import Ids, PredictionLog
@@ -26,8 +30,13 @@ _ID_S = 1.0
 
 
 def bench(place: Place) -> Table:
-    """Find rows among so many millions, before and after they are rolled."""
-    return measure(place.folder / "find", place.count * _MILLION)
+    """Find rows among so many millions, before and after they are rolled, in a process that does nothing else."""
+    words = [sys.executable, "-m", "tests.bench.log_find", str(place.folder / "find"), str(place.count * _MILLION)]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(words, cwd=root, env=place.environ, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return Table(**json.loads(done.stdout))
 
 
 def measure(folder: Path, rows: int) -> Table:
@@ -76,3 +85,7 @@ def _seconds(answer: Callable[[], object]) -> float:
     if not answer():
         raise RuntimeError("The log does not hold what was written.")
     return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(measure(Path(sys.argv[1]), int(sys.argv[2])))))
