@@ -27,13 +27,17 @@ os.environ.update(
         "BENTOML_DO_NOT_TRACK": "True",
     }
 )
+if "PYTEST_XDIST_WORKER" not in os.environ:  # those inherit the folder: an environment is made once for all of them
+    os.environ["XDG_CACHE_HOME"] = str(HOME / "cache")
 _NAMING = ("MLNB_", "JPY_", "GITHUB_ACTOR", "GITLAB_USER_LOGIN", "JUPYTERHUB_USER")
 for name in [name for name in os.environ if name.startswith(_NAMING) and name != "MLNB_TEST_SESSION"]:
     del os.environ[name]
-LONG = (
-    *("/tests/notebooks/", "/tests/road/", "/tests/e2e/", "/unit/run/test_dask", "/unit/tune/test_study"),
-    *("/unit/faces/test_live_verbs", "/unit/faces/test_bad_input", "/unit/registry/test_everywhere"),
+LONG = (  # by the time that each takes
+    *("/tests/notebooks/", "/road/test_wheel", "/road/test_road", "/unit/run/test_dask", "/unit/tune/test_study"),
+    *("/e2e/test_pipeline_in_lab", "/unit/faces/test_live_verbs", "/unit/faces/test_bad_input", "/tests/e2e/"),
+    "/unit/registry/test_everywhere",
 )
+BEGUN = psutil.Process().create_time()
 CI = os.environ.get("CI", "") not in {"", "0", "false"}
 
 
@@ -43,7 +47,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     The longest files come first, so that no process is left with one of them when the others have ended.
     """
-    items.sort(key=lambda item: not any(part in item.path.as_posix() for part in LONG))
+    items.sort(key=_place)
     debian = ":".join(["", *map(str, Path("/usr/lib/postgresql").glob("*/bin"))])  # where no path leads
     for marker, program in (("browser", "chromium"), ("image", "buildah"), ("postgres", "postgres")):
         if CI or shutil.which(program, path=os.environ.get("PATH", "") + debian):
@@ -51,6 +55,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=f"{program} is not installed"))
+
+
+def _place(item: pytest.Item) -> int:
+    """Return where its file stands among the longest; behind them all where it is none of them."""
+    path = item.path.as_posix()
+    return next((place for place, part in enumerate(LONG) if part in path), len(LONG))
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -70,6 +80,8 @@ def ours() -> set[psutil.Process]:
     found = set()
     for process in psutil.process_iter():
         try:
+            if process.create_time() < BEGUN:  # and therefore no child of ours: its environment need not be read
+                continue
             if process.environ().get("MLNB_TEST_SESSION") == SESSION and process.status() != psutil.STATUS_ZOMBIE:
                 found.add(process)
         except psutil.Error:

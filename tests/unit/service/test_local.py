@@ -90,6 +90,7 @@ def test_onnxruntime_sends_and_keeps_no_telemetry(
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
     target.start("delays", bento.path)
     target.stop("delays")
