@@ -5,9 +5,11 @@ Values travel through the shared cache (the setting ``shared_cache``), never thr
 
 from __future__ import annotations
 
+import socket
 import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from mlnb.errors import PluginError, RunError, SettingsError
 from mlnb.settings import Settings
@@ -79,6 +81,7 @@ def connect(address: str) -> Client:
         ) from error
     place = address.partition("://")[2]
     try:
+        _knock(place)
         client = Client(f"tcp://{place}", timeout=CONNECT_TIMEOUT_S, set_as_default=False)
     except (OSError, ValueError) as error:
         raise RunError(
@@ -86,6 +89,13 @@ def connect(address: str) -> Client:
         ) from error
     _check_workers(client, place)
     return client
+
+
+def _knock(place: str) -> None:
+    """Fail at once where nobody listens: a client would go on trying until its time is over."""
+    named = urlsplit(f"//{place}")
+    if named.hostname and named.port:
+        socket.create_connection((named.hostname, named.port), CONNECT_TIMEOUT_S).close()
 
 
 def about_worker() -> dict[str, str]:

@@ -1,4 +1,7 @@
-"""Stages on a real Dask cluster: scheduler and workers are processes of their own, results travel over S3's protocol."""
+"""Stages and rows on a real Dask cluster: its processes are its own, results travel over S3's protocol.
+
+What `mlnb.batch.cluster` does with rows is here as well, because no second cluster need be started for it.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,40 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
+import numpy as np
+import pandas as pd
 import psutil
 import pytest
 from moto.server import ThreadedMotoServer
+from sklearn.linear_model import LinearRegression
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from mlnb.model.export import export_model
+from mlnb.project import Project
+from mlnb.registry.lineage import Lineage
+from mlnb.registry.version import Draft
 
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}  # moto's
+KILLED_ONCE = """
+def preprocess(rows):
+    import os, pathlib, signal
+    mark = pathlib.Path(MARK)
+    if rows[0]["x"] == 7000.0 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return [{"x": row["x"] * 2} for row in rows]
+"""
+UPLOAD = """
+import pathlib, s3fs, sys
+system = s3fs.S3FileSystem()
+for path in pathlib.Path(sys.argv[1]).iterdir():
+    system.put_file(str(path), f"{sys.argv[2]}/rows/{path.name}")
+"""
+DOWNLOAD = "import s3fs, sys; s3fs.S3FileSystem().get_file(sys.argv[1] + '/made/answers.parquet', 'answers.parquet')"
+LEFT = "import s3fs, sys; print(s3fs.S3FileSystem().glob(sys.argv[1] + '/cache/batch/**'))"
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +87,11 @@ class Cluster:
         """As --executor takes it."""
         return f"dask://{self._place}"
 
+    @property
+    def alive(self) -> int:
+        """How many workers live."""
+        return sum(worker.poll() is None for worker in self.workers.values())
+
     def _worker(self, name: str) -> subprocess.Popen[bytes]:
         words = (f"tcp://{self._place}", "--no-nanny", "--nthreads", "1", "--host", "127.0.0.1")
         return self._process("worker", *words, "--local-directory", str(self._folder / name), name=name)
@@ -70,9 +105,9 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster(bucket: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster that serves all tests; one of them kills one of its two workers."""
+    """A cluster that serves all tests; two of them kill one of its three workers each."""
     with ExitStack() as stack:
-        yield Cluster(2, bucket, tmp_path_factory.mktemp("dask"), stack)
+        yield Cluster(3, bucket, tmp_path_factory.mktemp("dask"), stack)
 
 
 @contextmanager
@@ -216,6 +251,71 @@ def test_what_is_missing_is_said_before_anything_runs(bucket: dict[str, str], tm
     refused = run(nobody, bucket, tmp_path)
     assert refused.returncode == 1
     assert "No Dask scheduler answers at 127.0.0.1:1" in refused.stdout
+    assert "refused" in refused.stdout  # said at once: nothing was waited for
+
+
+def register(folder: Path, hooks: str) -> None:
+    rows = pd.DataFrame({"x": np.arange(50.0)})
+    package = folder / "package"
+    with threadpool_limits(1):
+        export_model(LinearRegression().fit(rows, 3 * rows["x"] + 1), rows, package, model="triple", hooks=hooks)
+    project = Project(folder)
+    files = {path.name: project.state.files.put(path)[0] for path in package.iterdir()}
+    signature = json.loads((package / "signature.json").read_bytes())
+    lineage = Lineage(run="r1", notebook="nb.ipynb", notebook_digest="sha256:00", parameters={})
+    parity = {"rows": 50, "max_abs": 0.0, "flips": 0}
+    draft = Draft("triple", "ada", "onnx", files, {}, lineage=lineage, signature=signature, parity=parity)
+    project.models.register(draft)
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    """Twelve files of 1,000 numbers from 0 to 11,999."""
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    for at in range(12):
+        numbers = np.arange(at * 1000.0, (at + 1) * 1000.0)
+        pd.DataFrame({"x": numbers}).to_parquet(folder / f"{at:02d}.parquet", index=False)
+    return folder
+
+
+def python(environ: dict[str, str], folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, *words], cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def place(environ: dict[str, str]) -> str:
+    """Return the bucket's address."""
+    return environ["MLNB_SHARED_CACHE"].removesuffix("/cache")
+
+
+def test_a_killed_worker_neither_loses_nor_doubles_rows(
+    cluster: Cluster, bucket: dict[str, str], tmp_path: Path, rows: Path
+) -> None:
+    alive = cluster.alive
+    register(tmp_path, KILLED_ONCE.replace("MARK", repr(str(tmp_path / "killed"))))
+    words = ("predict", "triple/1", "rows", "answers.parquet", "--keep", "x", "--executor", cluster.address, "--json")
+    told: dict[str, Any] = json.loads(python(bucket, tmp_path, "-m", "mlnb", *words).stdout)
+    assert (told["rows"], told["faulty"]) == (12_000, 0)
+    assert cluster.alive == alive - 1
+    answers = pd.read_parquet(tmp_path / "answers.parquet")
+    assert answers["x"].tolist() == list(np.arange(12_000.0))
+    np.testing.assert_allclose(answers["prediction"], 6 * answers["x"] + 1, rtol=1e-6)
+    assert python(bucket, tmp_path, "-c", LEFT, place(bucket)).stdout.strip() == "[]"
+
+
+def test_rows_and_answers_may_lie_at_addresses(bucket: dict[str, str], tmp_path: Path, rows: Path) -> None:
+    register(tmp_path, "")
+    python(bucket, tmp_path, "-c", UPLOAD, str(rows), place(bucket))
+    words = ("triple/1", f"{place(bucket)}/rows/*.parquet", f"{place(bucket)}/made/answers.parquet", "--keep", "x")
+    assert "12,000 rows scored with triple/1" in python(bucket, tmp_path, "-m", "mlnb", "predict", *words).stdout
+    python(bucket, tmp_path, "-c", DOWNLOAD, place(bucket))
+    answers = pd.read_parquet(tmp_path / "answers.parquet")
+    assert answers["x"].tolist() == list(np.arange(12_000.0))
+    np.testing.assert_allclose(answers["prediction"], 3 * answers["x"] + 1, rtol=1e-5)
 
 
 def _first(look: Callable[[], list[object]], timeout_s: float = 120.0):  # type: ignore[no-untyped-def]
