@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -86,12 +87,25 @@ def post(url: str, body: object) -> dict[str, object]:
         return json.load(answer)
 
 
+INSTALLED = "[tool.mlnb]\nenvironment = 'installed'\nlatency_requests = 20\n"
+"""For what says nothing of environments: the interpreter of the tests serves."""
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
+    """A project whose notebook was run once, and the record of that run."""
+    folder = tmp_path_factory.mktemp("ran")
+    (folder / "pyproject.toml").write_text("[tool.mlnb]\n", "utf-8")
+    write_notebook(folder / "wine.ipynb")
+    return folder, mlnb(folder, "run", "wine.ipynb")
+
+
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[Path]:
-    (tmp_path / "pyproject.toml").write_text("[tool.mlnb]\n", "utf-8")
-    write_notebook(tmp_path / "wine.ipynb")
-    yield tmp_path
-    subprocess.run([sys.executable, "-m", "mlnb", "services", "stop", "wine"], cwd=tmp_path, check=False)
+def project(ran: tuple[Path, dict[str, object]], tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "project"
+    shutil.copytree(ran[0], folder)
+    yield folder
+    subprocess.run([sys.executable, "-m", "mlnb", "services", "stop", "wine"], cwd=folder, check=False)
 
 
 def expected(strength: float) -> tuple[list[dict[str, float]], list[int]]:
@@ -113,14 +127,14 @@ def logged_ids(project: Path) -> set[str]:
     return found
 
 
-def test_a_notebook_becomes_a_monitored_service(project: Path) -> None:
+def test_a_notebook_becomes_a_monitored_service(ran: tuple[Path, dict[str, object]], project: Path) -> None:
     source = (project / "wine.ipynb").read_bytes()
 
     plan = mlnb(project, "plan", "wine.ipynb")
     assert [stage["name"] for stage in plan["stages"]] == ["prepare", "train", "evaluate", "test-evaluate"]
     assert plan["not_run"] == [5]
 
-    run = mlnb(project, "run", "wine.ipynb")
+    _, run = ran
     assert run["state"] == "done"
     assert {stage["state"] for stage in run["stages"]} == {"done"}
     again = mlnb(project, "run", "wine.ipynb")
@@ -197,6 +211,7 @@ def test_a_notebook_becomes_a_monitored_service(project: Path) -> None:
 
 
 def test_a_gate_that_fails_leaves_the_alias_where_it_was(project: Path) -> None:
+    (project / "pyproject.toml").write_text(INSTALLED)
     notebook = project / "wine.ipynb"
     notebook.write_text(notebook.read_text("utf-8").replace("accuracy >= 0.9", "accuracy >= 1.1"), "utf-8")
     told = mlnb(project, "deploy", "wine.ipynb", code=3)
@@ -220,6 +235,7 @@ def preprocess(rows: pd.DataFrame):
 
 
 def test_a_hook_prepares_raw_rows_and_a_wrong_row_is_named(project: Path) -> None:
+    (project / "pyproject.toml").write_text(INSTALLED)
     document = json.loads((project / "wine.ipynb").read_text("utf-8"))
     cells = document["cells"]
     cells[6]["source"] += '\nraw = sample.rename(columns={"alcohol": "alcohol_percent"})'
