@@ -213,7 +213,7 @@ def run_parcel(parcel: Parcel, key: str, client: str) -> dict[str, object]:
     task = _unpacked(parcel, project, state, bucket)
     hit = cache.look_up(state, task.key)
     if hit is not None and not task.seed:
-        return _answer(_record_of(hit), json.loads(state.files.read(hit.notebook)), {})
+        return _answer(hit.as_record("done"), json.loads(state.files.read(hit.notebook)), {})
     for artifact in task.inputs:
         fetch(bucket, artifact.digest, artifact.size_bytes, state)
 
@@ -293,17 +293,3 @@ def _answer(
     record: StageRecord, notebook: Mapping[str, object], written: Mapping[str, tuple[str, int]]
 ) -> dict[str, object]:
     return {"record": json.dumps(asdict(record)), "notebook": notebook, "written": dict(written)}
-
-
-def _record_of(hit: cache.CachedStage) -> StageRecord:
-    return StageRecord(
-        name=hit.stage,
-        kind=hit.kind,
-        state="done",
-        key=hit.key,
-        seconds=hit.seconds,
-        started_at=hit.started_at,
-        artifacts=hit.artifacts,
-        cases=hit.cases,
-        warnings=hit.warnings,
-    )

@@ -125,19 +125,9 @@ class Journal:
             write_json(path, notebook)
         else:
             _link(self._state.files.path(hit.notebook), path)
-        record = StageRecord(
-            name=hit.stage,
-            kind=hit.kind,
-            state="cached",
-            key=hit.key,
-            seconds=hit.seconds,
-            started_at=hit.started_at,
-            artifacts=hit.artifacts,
-            cases=tuple(_moved_case(case, moved.get(case.cell, case.cell)) for case in hit.cases),
-            notebook=str(path.relative_to(self._state.root)),
-            warnings=hit.warnings,
-        )
-        return record, notebook
+        cases = tuple(_moved_case(case, moved.get(case.cell, case.cell)) for case in hit.cases)
+        known = hit.as_record("cached")
+        return replace(known, cases=cases, notebook=str(path.relative_to(self._state.root))), notebook
 
     def _record(self) -> RunRecord:
         stages = tuple(sorted(self._stages.values(), key=lambda stage: self._order[stage.name]))

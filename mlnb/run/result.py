@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
-from mlnb.run.record import CaseRecord
+from mlnb.run.record import CaseRecord, StageRecord
 from mlnb.store.artifact import Artifact
 from mlnb.store.manifest import Fields
 
@@ -46,6 +46,20 @@ class CachedStage:
     notebook: str
     notebook_bytes: int
     written: Mapping[str, str] = field(default_factory=dict)
+
+    def as_record(self, state: str) -> StageRecord:
+        """Return what a run writes of it that has it from elsewhere."""
+        return StageRecord(
+            name=self.stage,
+            kind=self.kind,
+            state=state,
+            key=self.key,
+            seconds=self.seconds,
+            started_at=self.started_at,
+            artifacts=self.artifacts,
+            cases=self.cases,
+            warnings=self.warnings,
+        )
 
     def to_json(self) -> dict[str, object]:
         """Return it as a JSON object of format 2."""
