@@ -180,13 +180,18 @@ class Courier:
     def _ours(self, effects: Iterable[Due]) -> tuple[Due, ...]:
         """Leave out the services of other projects that share the ledger, and notifiers that are set up there alone."""
         told = _notifiers(self._settings)
-        places = (self._state.place, f"{platform.node()}:{self._state.root}")  # an older mlnb wrote the second
         return tuple(
             effect
             for effect in effects
-            if effect.payload.get("place") in places
+            if self._is_here(str(effect.payload.get("place", "")))
             or (effect.kind == NOTIFY and effect.payload.get("notifier") in told)
         )
+
+    def _is_here(self, place: str) -> bool:
+        root = self._state.root
+        if place in (self._state.place, f"{platform.node()}:{root}"):  # an older mlnb wrote the second
+            return True
+        return not self._settings.ledger and place.endswith(f":{root}")  # of a backup, or before a host's new name
 
     def _do(self, due: Iterable[Due]) -> None:
         routes: dict[str, list[Due]] = {}

@@ -271,7 +271,8 @@ def test_a_project_is_known_by_its_own_id_and_not_by_the_name_of_its_machine(pro
     assert place == Project(project.root).state.place
     assert platform.node() not in place.removesuffix(str(project.state.root))
     older = Effect("route", {"place": f"{platform.node()}:{project.state.root}"})
-    project.models.promote("delays/1", "production", by="ben", effects=[older])
+    renamed = Effect("route", {"place": f"another-container:{project.state.root}"})
+    project.models.promote("delays/1", "production", by="ben", effects=[older, renamed])
     assert project.effects.deliver() == ()
     assert project.outbox.waiting() == ()
 
