@@ -1,7 +1,7 @@
 // @vitest-environment happy-dom
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
-import { KernelSource } from "./widget";
+import { KernelSource } from "./kernel";
 
 type Listener = Parameters<ConstructorParameters<typeof KernelSource>[0]["on"]>[1];
 const FAULT = { problem: "Broken.", remedy: "Look.", stage: "", cell: 0, line: 0 };
