@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from mlnb.faces.compared import changes_lines
-from mlnb.faces.tables import table
+from mlnb.faces.tables import size_text, table
 
 if TYPE_CHECKING:
     from mlnb.model.gains import Gain
@@ -72,19 +72,12 @@ def facts(first: Side, second: Side) -> list[tuple[str, str, str]]:
         ("registered", f"{first.at[:19].replace('T', ' ')}Z", f"{second.at[:19].replace('T', ' ')}Z"),
         ("by", first.by, second.by),
         ("packaged as", first.exporter, second.exporter),
-        ("package", size_text(first.size_bytes), size_text(second.size_bytes)),
+        ("package", _package(first.size_bytes), _package(second.size_bytes)),
     ]
     for name in SPEED:
         if name in first.evidence or name in second.evidence:
             rows.append((name, _number(first.evidence, name), _number(second.evidence, name)))
     return rows
-
-
-def size_text(size: int) -> str:
-    """Return ``1.2 MB``; what is missing here has no size."""
-    if not size:
-        return "not here"
-    return f"{size / 1e6:.3g} MB" if size >= 1e6 else f"{size / 1e3:.3g} kB"
 
 
 def interval_text(gain: Gain) -> str:
@@ -126,6 +119,10 @@ def _measured_lines(told: Comparison) -> Iterator[str]:
 def _gain_row(gain: Gain, name: str) -> tuple[object, ...]:
     verdict = "" if math.isnan(gain.ends[0]) else gain.verdict
     return name, gain.first, gain.second, f"{gain.gain:+.3g}" if gain.sign else "", interval_text(gain), verdict
+
+
+def _package(size_bytes: int) -> str:
+    return size_text(size_bytes) if size_bytes else "not here"
 
 
 def _number(evidence: Mapping[str, float], name: str) -> str:

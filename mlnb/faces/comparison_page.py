@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlnb.faces.comparison import compared, comparison_lines, facts, interval_text, slices_of
+from mlnb.faces.html_table import FONT, html_table
 from mlnb.faces.shelf import page
 from mlnb.faces.verb import Asked, write_out
 
@@ -26,9 +27,6 @@ _COLOURS = {"better": "#2e7d32", "worse": "#c62828", "undecided": "#7d8796"}
 _WIDTH, _ROW, _NAME, _PLOT, _TOP = 900.0, 24.0, 200.0, 290.0, 26.0
 _CHARACTER = 6.6
 _MOST_SLICES, _MOST_LINES, _MOST_CHANGES = 24, 400, 40
-_FONT = "font:13px system-ui,'Segoe UI','DejaVu Sans',sans-serif"
-_CELL = "text-align:left;padding:3px 18px 3px 0;background:none;border-bottom:1px solid rgba(125,135,150,.25)"
-_CELL += ";vertical-align:top"
 _H = "margin:18px 0 6px;font-size:14px;font-weight:600"
 _QUIET = "opacity:.7"
 _STYLE = (
@@ -75,7 +73,7 @@ def body(told: Comparison) -> str:
     for name, changes in (("Parameters", told.parameters), ("Data", told.data), ("Environment", told.environment)):
         parts += _changes(name, changes, heads)
     parts += _code(told.code)
-    return f'<div class="mlnb-comparison" style="{_FONT};max-width:940px">{"".join(parts)}</div>'
+    return f'<div class="mlnb-comparison" style="{FONT};max-width:940px">{"".join(parts)}</div>'
 
 
 def picture(told: Comparison) -> str:
@@ -209,14 +207,7 @@ def _title(text: str) -> str:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f'<th style="{_CELL};opacity:.65;font-weight:500">{escape(one)}</th>' for one in heads)
-    told = "".join(
-        "<tr>" + "".join(f'<td style="{_CELL}">{escape(cell)}</td>' for cell in row) + "</tr>" for row in rows
-    )
-    return (
-        '<div style="overflow-x:auto"><table style="border-collapse:collapse;margin:0;font-size:13px">'
-        f"<thead><tr>{head}</tr></thead><tbody>{told}</tbody></table></div>"
-    )
+    return html_table(heads, ([escape(cell) for cell in row] for row in rows))
 
 
 def _n(value: float | None, sign: str = "") -> str:

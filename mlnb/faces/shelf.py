@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mlnb.faces.complete import model_names, refs
+from mlnb.faces.html_table import FONT, html_table
 from mlnb.faces.tables import table
 from mlnb.faces.verb import Asked, Verb, write_out
 from mlnb.faces.view import Listed, moment, tags_text, version_table
@@ -31,12 +32,9 @@ What WORDS may be:
   model: alias: by: exporter: notebook: commit: run:
   since:DAY until:DAY   when it was registered
   WORD                  somewhere in model, tags, notebook, data"""
-_FONT = "font:13px system-ui,'Segoe UI','DejaVu Sans',sans-serif"
-_CELL = "text-align:left;padding:4px 18px 4px 0;background:none;border-bottom:1px solid rgba(125,135,150,.25)"
-_HEAD = f"{_CELL};opacity:.65;font-weight:500"
 _CHIP = "display:inline-block;border-radius:9px;padding:0 8px;margin-right:5px;font-size:11.5px;line-height:18px"
 _HUES = {"production": "#2e7d32", "staging": "#1d5fa8", "challenger": "#b45309"}
-_PAGE = f"body{{margin:24px;background:#fff;color:#1f2937;{_FONT}}}"
+_PAGE = f"body{{margin:24px;background:#fff;color:#1f2937;{FONT}}}"
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
@@ -130,7 +128,7 @@ def show(listed: Listed, best: str = "") -> None:
 def shelf_html(listed: Listed, best: str = "") -> str:
     """Return the versions as a table of HTML, the newest of each model first unless they are ranked."""
     if not listed.versions:
-        return f'<p style="{_FONT}">No versions.</p>'
+        return f'<p style="{FONT}">No versions.</p>'
     order = listed.versions if best else tuple(reversed(listed.versions))
     names = _metric_names(order, best)
     tagged = any(one.tags for one in order)
@@ -147,12 +145,7 @@ def shelf_html(listed: Listed, best: str = "") -> str:
         ]
         for one in order
     ]
-    body = "".join("<tr>" + "".join(f'<td style="{_CELL}">{cell}</td>' for cell in row) + "</tr>" for row in rows)
-    head = "".join(f'<th style="{_HEAD}">{escape(name)}</th>' for name in heads)
-    return (
-        f'<div class="mlnb-shelf" style="{_FONT};overflow-x:auto"><table style="border-collapse:collapse;margin:0">'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+    return f'<div class="mlnb-shelf" style="{FONT}">{html_table(heads, rows)}</div>'
 
 
 def page(body: str, title: str) -> str:

@@ -18,6 +18,21 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]
     ]
 
 
+def size_text(size_bytes: int) -> str:
+    """Return a size as people read it.
+
+    Examples
+    --------
+    >>> size_text(0), size_text(1_234_567)
+    ('0 bytes', '1.2 MB')
+    """
+    value, units = float(size_bytes), iter(("bytes", "kB", "MB", "GB", "TB"))
+    unit = next(units)
+    while value >= 1000 and unit != "TB":
+        value, unit = value / 1000, next(units)
+    return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+
+
 def _drawn(headers: Sequence[str], texts: Sequence[Sequence[str]]) -> list[str]:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mlnb.errors import UsageError
+from mlnb.faces.tables import size_text
 from mlnb.faces.verb import Asked, Verb
 
 if TYPE_CHECKING:
@@ -91,16 +92,16 @@ def _collected_lines(collected: Collected) -> Iterator[str]:
     verb = "would free" if collected.dry else "freed"
     counts = Counter(piece.kind for piece in collected.pieces)
     what = ", ".join(_counted(count, _WORDS[kind]) for kind, count in sorted(counts.items())) or "nothing to remove"
-    yield f"{what}: {verb} {_size(collected.size_bytes)}. {_counted(collected.kept, 'artifact')} kept."
+    yield f"{what}: {verb} {size_text(collected.size_bytes)}. {_counted(collected.kept, 'artifact')} kept."
     if collected.dry:
-        yield from (f"  {piece.kind:<8} {_size(piece.size_bytes):>9}  {piece.name}" for piece in collected.pieces)
+        yield from (f"  {piece.kind:<8} {size_text(piece.size_bytes):>9}  {piece.name}" for piece in collected.pieces)
 
 
 def _backup_lines(made: Backup) -> Iterator[str]:
     how = "encrypted, " if made.encrypted else ""
     yield (
         f"{made.file}: {_counted(made.rows, 'row')} of the audit log and {_counted(made.artifacts, 'artifact')} of "
-        f"{made.project}, {how}{_size(made.size_bytes)}; read again and whole, {made.digest}."
+        f"{made.project}, {how}{size_text(made.size_bytes)}; read again and whole, {made.digest}."
     )
     yield from (f"Not in it: {one}, which is damaged here; no version needs it." for one in made.missing)
 
@@ -116,11 +117,3 @@ def _restored_lines(restored: Restored) -> Iterator[str]:
 def _counted(count: int, word: str) -> str:
     many = f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"
     return f"{count} {word if count == 1 else many if ' of ' not in word else word.replace(' of ', 's of ', 1)}"
-
-
-def _size(size_bytes: int) -> str:
-    value, units = float(size_bytes), iter(("bytes", "kB", "MB", "GB", "TB"))
-    unit = next(units)
-    while value >= 1000 and unit != "TB":
-        value, unit = value / 1000, next(units)
-    return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
