@@ -29,7 +29,7 @@ from tests.bench.fuzz_bodies import MODEL, Request, Requests, rows_of
 from tests.bench.place import Place
 from tests.bench.table import Table
 
-BODIES = 1000
+BODIES = 20_000
 _RAW_EVERY = 20
 _GROWTH_MB = 24
 _TOLERANCE = 1e-6
@@ -163,7 +163,7 @@ _PREDICTS = ("predict", "/infer", "/invocations", "/score")
 
 
 def bench(place: Place) -> Table:
-    """Send 1,000 requests for each repetition."""
+    """Send 20,000 requests for each repetition."""
     from tests.bench.client_case import WideService
 
     with WideService(place.make("fuzzed")) as service:
