@@ -12,25 +12,13 @@ _POLL_S = 0.1
 
 def tail(path: Path, lines: int) -> str:
     """Return the last lines of a file; "" where it is not there."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            wanted = _LINE_BYTES * lines
-            while True:
-                file.seek(max(0, size - wanted))
-                content = file.read()
-                if content.count(b"\n") > lines or wanted >= size:
-                    break
-                wanted *= 4
-    except FileNotFoundError:
-        return ""
-    return "\n".join(content.decode("utf-8", "replace").splitlines()[-lines:])
+    return _last(path, lines)[0]
 
 
 def follow(path: Path, lines: int) -> Iterator[str]:
     """Yield the last lines of a file, then each that is added, for ever; a file that was cut is read from its start."""
-    yield from tail(path, lines).splitlines()
-    place = path.stat().st_size if path.is_file() else 0
+    last, place = _last(path, lines)
+    yield from last.splitlines()
     rest = b""
     while True:
         size = path.stat().st_size if path.is_file() else 0
@@ -45,3 +33,21 @@ def follow(path: Path, lines: int) -> Iterator[str]:
             yield from (line.decode("utf-8", "replace") for line in whole)
         else:
             time.sleep(_POLL_S)
+
+
+def _last(path: Path, lines: int) -> tuple[str, int]:
+    """Return the last lines of a file, and how far it was read."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            wanted = _LINE_BYTES * max(lines, 1)
+            while True:
+                file.seek(max(0, size - wanted))
+                content = file.read(min(size, wanted))
+                if content.count(b"\n") > lines or wanted >= size:
+                    break
+                wanted *= 4
+    except FileNotFoundError:
+        return "", 0
+    found = content.decode("utf-8", "replace").splitlines()
+    return "\n".join(found[max(0, len(found) - lines) :] if lines > 0 else []), size
