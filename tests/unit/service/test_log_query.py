@@ -21,6 +21,7 @@ import pytest
 from mlnb.faces.cli import main
 from mlnb.service.log import Ids, PredictionLog, Record, nanoseconds
 from mlnb.service.log_choice import Choice
+from mlnb.service.log_export import write_csv, write_parquet
 from mlnb.service.log_query import Condition, find, find_newest
 from mlnb.service.log_roll import roll
 
@@ -134,6 +135,28 @@ def test_what_is_found_becomes_csv_and_parquet(ask: Ask, tmp_path: Path) -> None
     assert {row["event_at"] for row in rows if row["id"] == "04"} == {"2026-11-20T04:00:00+00:00"}
     table = pq.read_table(tmp_path / "a.parquet")
     assert sorted(table.column("id").to_pylist()) == ["02", "04", "05"]
+
+
+@pytest.mark.parametrize("write", [write_csv, write_parquet])
+def test_a_file_that_cannot_be_finished_is_left_as_it_was_and_a_link_is_written_through(
+    write: Callable[[Iterator[Record], Path], int], tmp_path: Path
+) -> None:
+    def some(*, break_off: bool) -> Iterator[Record]:
+        yield Record("a", "r", 0, 9, "delays", 1, "staging", 200, 0.5, None, "1", None, None)
+        if break_off:
+            raise KeyError
+
+    path, link = tmp_path / "rows", tmp_path / "link"
+    assert write(some(break_off=False), path) == 1
+    whole = path.read_bytes()
+    with pytest.raises(KeyError):
+        write(some(break_off=True), path)
+    assert path.read_bytes() == whole
+    assert list(tmp_path.iterdir()) == [path]
+    path.write_bytes(b"")
+    link.symlink_to(path)
+    assert write(some(break_off=False), link) == 1
+    assert (link.is_symlink(), path.read_bytes()) == (True, whole)
 
 
 @pytest.mark.parametrize(
