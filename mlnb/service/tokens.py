@@ -8,10 +8,10 @@ token itself.
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -24,7 +24,7 @@ from filelock import FileLock
 from mlnb.errors import ServiceError, UsageError
 from mlnb.service.access import FILE, FORMAT, SCOPES, Token, read_tokens
 from mlnb.service.configuration import Configuration
-from mlnb.store.disk import make_folder, storing
+from mlnb.store.disk import make_folder, storing, write_bytes
 from mlnb.store.manifest import timestamp
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -137,25 +137,30 @@ class Tokens:
     def _write(self, tokens: Collection[Token], act: str, token: Token) -> None:
         path = self._folder / FILE
         text = json.dumps({"format": FORMAT, "tokens": [_to_json(one) for one in tokens]}, indent=1)
-        half = path.with_suffix(".new")
-        with storing(path):
-            half.unlink(missing_ok=True)
-            with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            half.replace(path)
+        before = path.read_bytes() if path.is_file() else None
+        write_bytes(path, text.encode(), mode=0o600)
         detail: dict[str, object] = {
             "token": token.name,
             "id": token.id,
             "scopes": sorted(token.scopes),
             "expires_at": token.expires_at,
         }
-        self._audit.record(self._actor, f"token-{act}", self._folder.name, detail)
+        try:
+            self._audit.record(self._actor, f"token-{act}", self._folder.name, detail)
+        except BaseException:  # what is in no audit log has not happened
+            if before is None:
+                path.unlink()
+            else:
+                write_bytes(path, before, mode=0o600)
+            raise
 
-    def _locked(self) -> FileLock:
-        make_folder(self._folder)
-        return FileLock(self._folder / "tokens.lock")
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        path = make_folder(self._folder) / "tokens.lock"
+        with storing(path):
+            lock = FileLock(path).acquire()
+        with lock:
+            yield
 
 
 def check_guarded(name: str, host: str, folder: Path, configuration: Configuration) -> None:

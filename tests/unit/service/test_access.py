@@ -22,7 +22,7 @@ import psutil
 import pytest
 import yaml
 
-from mlnb.errors import RequestError, ServiceError, SettingsError, UsageError
+from mlnb.errors import RequestError, ServiceError, SettingsError, StorageError, UsageError
 from mlnb.project import Project
 from mlnb.service.access import Access, read_tokens
 from mlnb.service.bento import Bento
@@ -280,6 +280,29 @@ def test_what_cannot_be_a_token_is_refused(tmp_path: Path, name: str, wish: Wish
     with pytest.raises(UsageError):
         Tokens(tmp_path / "delays", Project(tmp_path).audit, "tester").add(name, wish)
     assert not (tmp_path / "delays" / "tokens.json").exists()
+
+
+class Full:
+    """An audit log that takes nothing."""
+
+    def record(self, actor: str, action: str, subject: str, detail: dict[str, object]) -> object:
+        raise StorageError("The audit log cannot be written.", "Free space.", path="audit")
+
+
+def test_what_the_audit_log_does_not_take_changes_no_token(tmp_path: Path) -> None:
+    folder = tmp_path / "delays"
+    with pytest.raises(StorageError):
+        Tokens(folder, Full(), "tester").add("first", Wish())
+    assert not (folder / "tokens.json").exists()
+    Tokens(folder, Project(tmp_path).audit, "tester").add("first", Wish())
+    before = (folder / "tokens.json").read_bytes()
+    with pytest.raises(StorageError):
+        Tokens(folder, Full(), "tester").revoke("first")
+    assert (folder / "tokens.json").read_bytes() == before
+    (folder / "tokens.lock").unlink()
+    (folder / "tokens.lock").mkdir()
+    with pytest.raises(StorageError, match=r"tokens\.lock"):
+        Tokens(folder, Project(tmp_path).audit, "tester").revoke("first")
 
 
 def shown(port: int, trust: Path, own: Pair | None = None) -> bytes:
