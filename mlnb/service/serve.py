@@ -31,9 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m mlnb.service.serve", description=main.__doc__)
     parser.add_argument("act", nargs="?", choices=["serve"], help="what SageMaker says to an image; there is no other")
     parser.add_argument("--host", default=os.environ.get("MLNB_HOST", "127.0.0.1"))
-    parser.add_argument(
-        "--port", type=int, default=int(os.environ.get("AIP_HTTP_PORT") or os.environ.get("PORT", "3000"))
-    )
+    port = os.environ.get("AIP_HTTP_PORT") or os.environ.get("PORT") or "3000"
+    parser.add_argument("--port", type=_port, default=port)
     parser.add_argument("--fd", type=int, help="an inherited listening socket, instead of host and port")
     parser.add_argument("--with-parent", action="store_true", help="end when the process that started this one ends")
     for inherited in ("--worker", "--table", "--place"):
@@ -58,6 +57,12 @@ def main(arguments: list[str] | None = None) -> int:
     from mlnb.service.supervisor import Supervisor  # while the first worker loads
 
     return Supervisor(listener, table, first, state, parent, reserved).run()
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text[:6]) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port, which is a number from 0 to 65535")
+    return int(text)
 
 
 def _listen(host: str, port: int) -> socket.socket:

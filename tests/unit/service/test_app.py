@@ -390,3 +390,8 @@ def test_the_process_says_in_one_line_why_it_cannot_serve(
     (tmp_path / "aliases.json").write_text("{")
     assert main(["--port", "0"]) == 2
     assert "aliases.json cannot be read" in capsys.readouterr().err
+    for variable, words, told in (("", ["--port", "70000"], "'70000'"), ("tcp://10.0.0.1:3000", [], "'tcp://10.0.0.1")):
+        monkeypatch.setenv("PORT", variable)
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert (ended.value.code, f"{told}" in capsys.readouterr().err) == (2, True)
