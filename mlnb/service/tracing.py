@@ -2,9 +2,10 @@
 
 Carried into the service: the standard library; opentelemetry (the extra ``mlnb[otel]``) is imported where an endpoint
 is named by the standard variables (``OTEL_EXPORTER_OTLP_ENDPOINT``, ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT``) and neither
-``OTEL_SDK_DISABLED`` nor ``OTEL_TRACES_EXPORTER=none`` says otherwise. All other ``OTEL_*`` variables mean what they
-mean everywhere: sampler, headers, resource, propagators. Where they are not set, nothing is imported and a request pays
-one look at an attribute.
+``OTEL_SDK_DISABLED`` nor ``OTEL_TRACES_EXPORTER=none`` says otherwise. Sampler, headers, timeouts, batches, limits,
+resource and propagators are what the ``OTEL_*`` variables say; the protocol is always OTLP in protobuf over HTTP:
+``OTEL_EXPORTER_OTLP_PROTOCOL``, every other exporter of traces, and what is said of metrics and logs are ignored. Where
+they are not set, nothing is imported and a request pays one look at an attribute.
 
 The context that a caller sends (W3C ``traceparent``, ``tracestate``, ``baggage``) is the parent of the request's span,
 which is current while hooks run: what they trace, or what their HTTP client sends on, belongs to it. A request without
@@ -123,7 +124,7 @@ class Tracing:
         told = request_id_of(scope["headers"])
         if not told:
             told = f"{span.get_span_context().trace_id:032x}"
-            scope["headers"] = [*scope["headers"], (b"x-request-id", told.encode())]
+            scope["headers"] = [(b"x-request-id", told.encode()), *scope["headers"]]  # before one that is none
         span.set_attribute("mlnb.request_id", told)
 
         async def sending(message: Message) -> None:

@@ -227,7 +227,7 @@ def test_a_failure_is_an_error_in_the_trace_and_its_log_line_names_it(traced: Tr
 def test_a_caller_that_does_not_sample_leaves_no_span_and_one_without_a_trace_begins_one(traced: Traced) -> None:
     silent = "cccc2f3577b34da6a3ce929d0e0e4736"
     assert traced.ask("/aliases/staging/predict", {"rows": [ROW]}, traceparent=f"00-{silent}-{PARENT}-00")[0] == 200
-    _, headers = traced.ask("/nowhere", {}, traceparent="rubbish")
+    _, headers = traced.ask("/nowhere", {}, traceparent="rubbish", X_Request_Id="x" * 129)
     request = traced.collector.of(headers["x-request-id"], 1)["POST other"]
     assert not request.parent_span_id
     assert told(request)["http.response.status_code"] == 404
