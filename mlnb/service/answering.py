@@ -16,7 +16,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from mlnb.errors import RequestError, StorageError
-from mlnb.service.admission import Admission
+from mlnb.service.admission import RETRY_AFTER_S, Admission
 from mlnb.service.batching import Batcher
 from mlnb.service.body import Message, Receive, read_body
 from mlnb.service.configuration import Configuration
@@ -210,9 +210,9 @@ async def committed(commit: asyncio.Future[None]) -> None:
     Raises
     ------
     RequestError
-        503, if the log cannot be written.
+        503, if the log cannot be written; it has said so in the service's own log, once for all requests.
     """
     try:
         await commit
     except StorageError as error:
-        raise RequestError(error.problem, error.remedy, status=503) from error
+        raise RequestError(error.problem, error.remedy, status=503, retry_after_s=RETRY_AFTER_S) from error

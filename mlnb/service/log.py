@@ -44,6 +44,7 @@ _LOGGER = logging.getLogger("mlnb.service")
 UNLOGGED = "mlnb_log_unlogged_rows_total"
 _FAST_ROWS = 50_000
 _REOPEN_S = 1.0
+_REST_S = 0.1  # until a fast log that cannot be written is tried again
 _EXPIRE_S = 3600.0
 _DEFAULT = Configuration()
 _INSERT = "INSERT INTO predictions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -117,7 +118,7 @@ class PredictionLog:
         self._expire_at = 0.0
         self._about = {"destination": settings.log_segments, "keep_days": f"{settings.log_keep_days:g}"}
         self._count = count
-        self._window_s = settings.log_window_ms / 1000 if settings.log == "fast" else 0.0
+        self._window_s = max(settings.log_window_ms, 1) / 1000 if settings.log == "fast" else 0.0
         self._defers = settings.log in ("fast", "off")
         self._database: LogDatabase | None = None
         self._tried = 0.0
@@ -238,7 +239,7 @@ class PredictionLog:
     def _flush_later(self, loop: asyncio.AbstractEventLoop) -> None:
         if not self._scheduled and not self._holds:
             self._scheduled = True
-            loop.call_later(self._window_s, self._flush)
+            loop.call_later(max(self._window_s, _REST_S) if self.problem else self._window_s, self._flush)
 
     def _queue(self, group: _Group) -> None:
         self._waiting.append(group)
@@ -315,8 +316,7 @@ class PredictionLog:
 
     def _settle(self, groups: Sequence[_Group], error: sqlite3.Error | StorageError | None) -> None:
         if isinstance(error, OF_A_ROW) and len(groups) > 1:  # the others are not to suffer for one row
-            for group in groups:
-                self._settle([group], self._commit([group], patient=False))
+            self._settle_each(groups)
             return
         if isinstance(error, OF_A_ROW):
             _LOGGER.error("The prediction log %s refuses a row: %s.", self.path, error)
@@ -335,6 +335,18 @@ class PredictionLog:
                 _answer(group)
             elif not group.future.done():  # it is where the request was cancelled while it waited
                 group.future.set_exception(error if isinstance(error, StorageError) else unwritable(self.path, error))
+
+    def _settle_each(self, groups: Sequence[_Group]) -> None:
+        """Commit each group for itself; those that find another writer in the way wait for it in the thread."""
+        late: list[_Group] = []
+        for group in groups:
+            error = self._commit([group], patient=self._closed)
+            if busy(error) and not self._closed:
+                late.append(group)
+            else:
+                self._settle([group], error)
+        if late:
+            self._fly(late)
 
     def _leave_out(self, rows: int) -> None:
         self.unlogged += rows

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mlnb.errors import SettingsError, StorageError
+from mlnb.errors import RequestError, SettingsError, StorageError
+from mlnb.service.answering import committed
 from mlnb.service.configuration import Configuration, configure
 from mlnb.service.log import UNLOGGED, PredictionLog, Record
 from mlnb.service.log_reader import read_labels, read_predictions
@@ -69,8 +70,9 @@ def test_a_service_that_is_to_serve_answers_on_a_full_disk_counts_what_it_left_o
         await log.append([record("a")])
         with full_disk(log.path):
             await log.append([record("b"), record("c")])
-            with pytest.raises(StorageError):  # a label can be sent again, so it is not lost in silence
-                await log.label({"a": "1"}, 5)
+            with pytest.raises(RequestError) as refused:  # a label can be sent again, so it is not lost in silence
+                await committed(log.label({"a": "1"}, 5))
+            assert (refused.value.status, refused.value.retry_after_s) == (503, 1)
             assert log.problem and not log.stopped
             assert log.told["unlogged"] == 2
         await log.append([record("d")])
