@@ -142,9 +142,9 @@ def test_a_file_that_cannot_be_finished_is_left_as_it_was_and_a_link_is_written_
     write: Callable[[Iterator[Record], Path], int], tmp_path: Path
 ) -> None:
     def some(*, break_off: bool) -> Iterator[Record]:
-        yield Record("a", "r", 0, 9, "delays", 1, "staging", 200, 0.5, None, "1", None, None)
         if break_off:
             raise KeyError
+        yield Record("a", "r", 0, 9, "delays", 1, "staging", 200, 0.5, None, "1", None, None)
 
     path, link = tmp_path / "rows", tmp_path / "link"
     assert write(some(break_off=False), path) == 1
