@@ -61,6 +61,7 @@ _DESCRIBED = {
 }
 _DETAILS = 2000  # characters: a client takes 8 KiB of metadata
 _STREAMS = 1024
+_SMALL_BYTES = 4096  # of what asks for no prediction
 _LOOK_S = 0.1
 _PING_S = 10.0
 _LONGEST_MS = 999_999_999
@@ -118,7 +119,9 @@ class GrpcServer:
         self._running: set[asyncio.Task[None]] = set()
         self._ending: asyncio.Task[None] | None = None
         self._hurried = asyncio.Event()
-        self._server: Any = grpc.aio.server(options=_options(configuration))
+        self._server: Any = grpc.aio.server(
+            options=_options(configuration), maximum_concurrent_rpcs=configuration.max_connections
+        )
         self._server.add_generic_rpc_handlers((_Methods(self._methods()),))
         self._bind(f"[{host}]:{configuration.grpc_port}" if ":" in host else f"{host}:{configuration.grpc_port}")
 
@@ -187,10 +190,7 @@ class GrpcServer:
         return warned(exchange.answer, warnings) if warnings else exchange.answer
 
     async def _describe(self, name: str, path: str, body: bytes, context: _Context) -> bytes:
-        try:
-            asked = INFERENCE[f"{name}Request"].FromString(body)
-        except DecodeError as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"The message is no {name}Request: {error}.")
+        asked = await _asked(INFERENCE, f"{name}Request", body, context)
         if "{model}" in path:
             version = f"/versions/{asked.version}" if asked.version else ""
             path = path.format(model=f"{asked.name}{version}") if "/" not in asked.name + asked.version else _MODELS
@@ -205,10 +205,7 @@ class GrpcServer:
         return bytes(made.SerializeToString())
 
     async def _check(self, body: bytes, context: _Context) -> bytes:
-        try:
-            asked = HEALTH["HealthCheckRequest"].FromString(body)
-        except DecodeError as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"The message is no HealthCheckRequest: {error}.")
+        asked = await _asked(HEALTH, "HealthCheckRequest", body, context)
         if asked.service not in ("", SERVICE):
             await context.abort(grpc.StatusCode.NOT_FOUND, f"There is no service {asked.service[:100]!r} here.")
         exchange = await self._exchange(Route(f"/{_HEALTH}/Check", "", "POST", _READY), body, context)
@@ -282,6 +279,16 @@ def _headers(context: _Context) -> list[tuple[bytes, bytes]]:
 
 def _told(headers: Headers) -> tuple[tuple[str, str], ...]:
     return tuple((name.decode(), text.decode("latin-1")) for name, text in headers if name in _TELLS)
+
+
+async def _asked(messages: Mapping[str, Any], name: str, body: bytes, context: _Context) -> Any:
+    """Return the message of a call that names something at the most; a large one is not even parsed."""
+    if len(body) > _SMALL_BYTES:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"A {name} has {_SMALL_BYTES} bytes at the most.")
+    try:
+        return messages[name].FromString(body)
+    except DecodeError as error:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"The message is no {name}: {error}.")
 
 
 async def _abort(context: _Context, exchange: _Exchange) -> None:

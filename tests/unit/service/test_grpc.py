@@ -185,6 +185,9 @@ def test_the_health_that_probes_ask_for_is_answered(asked: Asked) -> None:
             assert check(HEALTH["HealthCheckRequest"](service=service), timeout=20).status == 1
         fault = refused(lambda: check(HEALTH["HealthCheckRequest"](service="other"), timeout=20))
         assert fault.code() is grpc.StatusCode.NOT_FOUND
+        for path in ("/grpc.health.v1.Health/Check", "/inference.GRPCInferenceService/ModelReady"):
+            fault = refused(lambda path=path: channel.unary_unary(path)(b"\x0a\xff\x7f" + b"x" * 16_383, timeout=20))
+            assert (fault.code(), "4096 bytes" in fault.details()) == (grpc.StatusCode.INVALID_ARGUMENT, True)
 
 
 class Calls:
