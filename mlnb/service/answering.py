@@ -126,11 +126,14 @@ class Answering:
         try:
             body = await read_body(scope, receive, self._configuration)
             arrived, routing = self._admission.arrive(scope), self._router.routing
-            route, form = opened(route, scope["headers"], body)
+            if len(body) > _INLINE_BYTES and route.form == "message":
+                route, form = await self.in_thread(opened, route, scope["headers"], body)
+            else:
+                route, form = opened(route, scope["headers"], body)
             alias = routing.alias_of(route.model, route.number) or route.alias
             deadline = self._admission.deadline(scope["headers"], arrived)
             if routing.traffic and not route.number:
-                choice = self.experiments.choose(routing, alias, form, scope["headers"], body, request_id)
+                choice = await self._choice(routing, alias, form, scope, body, request_id)
             if choice is None:
                 predicted = await self._scored(body, routing, alias, form, request_id, arrived, deadline)
             else:
@@ -151,6 +154,15 @@ class Answering:
             count_warnings(predicted.unusual, self._metrics.count)
         written = predicted.written
         return Answer(200, written.body, written.kind, written.headers, predicted.version, predicted.rows)
+
+    async def _choice(
+        self, routing: Routing, alias: str, form: Form, scope: Message, body: bytes, request_id: str
+    ) -> Choice | None:
+        """Return who answers where versions share the traffic; a column may name the caller, so the rows are read."""
+        asked = (routing, alias, form, scope["headers"], body, request_id)
+        if len(body) > _INLINE_BYTES:
+            return await self.in_thread(self.experiments.choose, *asked)
+        return self.experiments.choose(*asked)
 
     async def _chosen(
         self, choice: Choice, body: bytes, form: Form, request_id: str, arrived: float, deadline: float
