@@ -23,7 +23,7 @@ from mlnb.service.answering import Answering, committed
 from mlnb.service.body import Message, Receive, read_body
 from mlnb.service.configuration import Configuration, read_configuration
 from mlnb.service.crew import METRICS, READINESS, Crew, service_readiness, service_samples, worker_samples
-from mlnb.service.described import describe
+from mlnb.service.described import Described
 from mlnb.service.grpc_call import ROUTE
 from mlnb.service.log import PredictionLog
 from mlnb.service.log_content import warn_of_strangers
@@ -74,6 +74,7 @@ class Application:
         self.admission = Admission(configuration.queue, configuration.wait_s, configuration.answer_s)
         self.access = access_of(state, configuration)
         self._routes = routes
+        self._described = Described(configuration, routes)
         self._metrics = Metrics()
         self._crew: Crew | None = None
         self._following: list[asyncio.Task[None]] = []
@@ -251,7 +252,7 @@ class Application:
         if route.path:
             routing = self._router.routing
             needs = self.access.needs if self.access.guarded else None
-            page = describe(route.path, routing, self.configuration, ready=self.ready, named=self._routes, needs=needs)
+            page = self._described.at(route.path, routing, ready=self.ready, needs=needs)
             return Answer(200, page.body, page.kind, page.headers)
         return await self._answering.predict(route, scope, receive, request_id)
 

@@ -21,6 +21,35 @@ from mlnb.service.protocols import Route, encode, route_of
 from mlnb.service.router import LoadedVersion, Routing
 from mlnb.service.traffic import COLUMN
 
+_OPENAPI = "/openapi.json"
+
+
+class Described:
+    """Describes one application; the OpenAPI document, which is large, is made once for each routing.
+
+    Parameters
+    ----------
+    configuration : Configuration
+        What one request may ask for.
+    named : Mapping of str to Route
+        Further paths, as a platform named them.
+    """
+
+    def __init__(self, configuration: Configuration, named: Mapping[str, Route]) -> None:
+        self._configuration = configuration
+        self._named = named
+        self._kept: tuple[Routing, bool, Written] | None = None
+
+    def at(self, path: str, routing: Routing, *, ready: bool, needs: Callable[[Route], bool] | None) -> Written:
+        """Return the document at a path, as `describe` does."""
+        if path != _OPENAPI:
+            return describe(path, routing, self._configuration, ready=ready, named=self._named, needs=needs)
+        kept, is_open = self._kept, needs is None
+        if kept is None or kept[0] is not routing or kept[1] is not is_open:
+            made = describe(path, routing, self._configuration, ready=ready, named=self._named, needs=needs)
+            kept = self._kept = (routing, is_open, made)
+        return kept[2]
+
 
 def describe(
     path: str,
@@ -59,7 +88,7 @@ def describe(
         html, policy = page(routing.model)
         safe = ((b"content-security-policy", policy.encode()), (b"x-content-type-options", b"nosniff"))
         return Written(html, b"text/html; charset=utf-8", safe)
-    if path == "/openapi.json":
+    if path == _OPENAPI:
         document = _document(routing, configuration, named)
         return Written(encode(document if needs is None else _secured(document, routing, named, needs)))
     return Written(encode(_told(path, routing, ready=ready)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,12 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from mlnb.errors import SignatureError
 from mlnb.model.kinds import TASKS, Column, Output
 from mlnb.model.signature import Signature
+from mlnb.service.configuration import Configuration
+from mlnb.service.described import Described, describe
 from mlnb.service.openapi import Live, Served, openapi
 from mlnb.service.openapi_forms import Example
+from mlnb.service.router import Routing, load_routing
+from mlnb.service.routing_files import place
 
 INPUTS = (
     Column("age", "float32", nullable=True),
@@ -108,3 +113,22 @@ def test_the_schema_of_a_row_takes_what_the_signature_takes(change: dict[str, ob
     else:
         with pytest.raises(SignatureError):
             TOLD[1][0].check([row])
+
+
+def test_the_document_is_made_once_for_each_routing_and_anew_where_tokens_are_needed(
+    tmp_path: Path, packages: dict[int, Path]
+) -> None:
+    place(tmp_path, "delays", packages, {"production": 1})
+    first = load_routing(tmp_path, Routing("", 0, {}, ""))
+    place(tmp_path, "delays", packages, {"production": 1, "challenger": 2})
+    second = load_routing(tmp_path, first)
+    described = Described(Configuration(), {})
+    made = described.at("/openapi.json", first, ready=True, needs=None)
+
+    assert described.at("/openapi.json", first, ready=False, needs=None) is made
+    guarded = described.at("/openapi.json", first, ready=True, needs=lambda route: route.name == "/predict")
+    assert ["security" in json.loads(one.body) for one in (made, guarded)] == [False, True]
+    assert b"challenger" in described.at("/openapi.json", second, ready=True, needs=None).body
+    assert (
+        described.at("/", first, ready=True, needs=None).body == describe("/", first, Configuration(), ready=True).body
+    )
