@@ -50,18 +50,9 @@ def runs_of(folder: Path) -> list[dict[str, object]]:
     return [json.loads(path.read_text()) for path in sorted((folder / ".mlnb/runs").glob("*/run.json"))]
 
 
-SEARCH = (
-    "tune",
-    "nb.ipynb",
-    "C=[0.0,1.5,3.0]",
-    "kind=[a,b]",
-    "--maximize",
-    "train.score",
-    "--sampler",
-    "grid",
-    "--pruner",
-    "none",
-)
+GRID = ("kind=[a,b]", "--maximize", "train.score", "--sampler", "grid", "--pruner", "none")
+SEARCH = ("tune", "nb.ipynb", "C=[0.0,1.5,3.0]", *GRID)
+SMALL = ("tune", "nb.ipynb", "C=[0.0,1.5]", *GRID)
 
 
 def test_a_study_finds_the_best_runs_only_what_changes_and_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -93,7 +84,7 @@ def test_a_study_finds_the_best_runs_only_what_changes_and_goes_on_where_it_was(
 
 def test_a_hopeless_trial_ends_early(tmp_path: Path) -> None:
     write(tmp_path / "nb.ipynb")
-    words = ("tune", "nb.ipynb", "C=uniform(-3,3)", "--maximize", "score", "--trials", "9", "--seed", "1", "--json")
+    words = ("tune", "nb.ipynb", "C=uniform(-3,3)", "--maximize", "score", "--trials", "6", "--seed", "1", "--json")
     done = mlnb(*words, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     trials = json.loads(done.stdout)["trials"]
@@ -110,20 +101,20 @@ def test_a_hopeless_trial_ends_early(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_study_that_was_stopped_goes_on_and_no_trial_is_lost_or_counted_twice(tmp_path: Path, number: int) -> None:
     write(tmp_path / "nb.ipynb")
-    command = [sys.executable, "-m", "mlnb", *SEARCH, "--trials", "6", "--events"]
+    command = [sys.executable, "-m", "mlnb", *SMALL, "--trials", "4", "--events"]
     with subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
     ) as process:
         for line in process.stdout or ():
             event = json.loads(line)
-            if event["event"] == "trial-started" and event["trial"]["number"] == 2:
+            if event["event"] == "trial-started" and event["trial"]["number"] == 1:
                 process.send_signal(number)
                 break
     assert process.returncode != 0
-    done = mlnb(*SEARCH, "--trials", "6", "--json", folder=tmp_path)
+    done = mlnb(*SMALL, "--trials", "4", "--json", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    trials = json.loads(done.stdout)["trials"]
-    assert len({(trial["values"]["C"], trial["values"]["kind"]) for trial in trials if trial["state"] == "done"}) == 6
+    finished = [trial["values"] for trial in json.loads(done.stdout)["trials"] if trial["state"] == "done"]
+    assert {(values["C"], values["kind"]) for values in finished} == {(c, k) for c in (0.0, 1.5) for k in "ab"}
 
 
 def test_a_number_that_nobody_gives_is_said_with_those_that_there_are(tmp_path: Path) -> None:
