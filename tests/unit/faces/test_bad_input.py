@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -165,14 +166,15 @@ _PRELOADED = (
 )
 
 
-def test_a_full_disk_is_named(write_notebook, tmp_path):
+def test_a_full_disk_is_named_and_the_next_run_succeeds(mlnb, write_notebook, tmp_path):
     write_notebook("%%stage one\na = list(range(100_000))", "%%stage two\nb = len(a)")
     done = subprocess.run(
         [sys.executable, "-P", "-c", _LIMITED + _RUN, "run", "nb.ipynb"], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 1
     assert "larger than the system allows" in done.stdout and "Traceback" not in done.stderr
-    assert not list(tmp_path.rglob(".tmp-*"))  # and the next run succeeds: unit/run/test_engine.py
+    assert not list(tmp_path.rglob(".tmp-*"))
+    assert mlnb("run", "nb.ipynb").code == 0
 
 
 def test_a_folder_that_may_not_be_written_is_named(write_notebook, tmp_path):
@@ -201,6 +203,20 @@ def test_a_report_that_cannot_be_written_is_named(mlnb, write_notebook, tmp_path
     write_notebook("%%stage one\na = 1")
     ran = mlnb("plan", "nb.ipynb", "--svg", str(tmp_path / "no" / "such" / "folder" / "plan.svg"))
     assert ran.code == 2 and "plan.svg" in ran.err
+
+
+def test_two_runs_at_once_in_one_project_both_succeed(mlnb, spawn, write_notebook):
+    write_notebook("%%stage one\na = 1", "%%stage two\nb = a + 1")
+    answers: list[int] = []
+    threads = [threading.Thread(target=lambda: answers.append(spawn("run", "nb.ipynb").code)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [0, 0]
+    records = mlnb("runs", "list", "--json").json()
+    assert [record["state"] for record in records] == ["done", "done"]
+    assert len({record["id"] for record in records}) == 2
 
 
 @pytest.mark.parametrize(
