@@ -166,7 +166,8 @@ class Application:
         try:
             return await self._responded(scope, receive)
         finally:
-            self.admission.leave(scope[ARRIVED])
+            if ARRIVED in scope:
+                self.admission.leave(scope[ARRIVED])
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:

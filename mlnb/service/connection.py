@@ -213,7 +213,7 @@ class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]  # uvicorn's typ
             status, headers, body = await self._guard.application.respond(cycle.scope, cycle.receive)
             if self.flow.write_paused and not cycle.disconnected:
                 await self.flow.drain()
-        except asyncio.CancelledError:  # the worker ends
+        except BaseException:  # also where the worker ends: nobody is to wait for what does not come
             self.transport.close()
             raise
         if cycle.disconnected or self.transport.is_closing():
