@@ -67,6 +67,7 @@ def show_model(words: Sequence[str]) -> None:
     if words[0] == "compare":
         from mlnb.faces import comparison_page, versus
 
+        versus.refuse_ignored(live=given["live"], alpha=given["alpha"], html=given["html"])
         if given["live"]:
             versus.show(versus.compared(project, given["first"], given["second"], given["alpha"]))
         else:

@@ -42,14 +42,25 @@ def compare(asked: Asked, first: str, second: str, live: bool, alpha: float | No
 
     With --live by what they have answered side by side: `models compare --live late/7 late/8`.
     """
-    if (live and html is not None) or (alpha is not None and not live):
-        raise UsageError("--alpha belongs to --live, and --html does not.", "Leave one out.")
+    refuse_ignored(live=live, alpha=alpha, html=html)
     if not live:
         from mlnb.faces.comparison_page import answer_compare
 
         return answer_compare(asked, first, second, html)
-    told = compared(asked.project(), first, second, _ALPHA if alpha is None else alpha)
+    told = compared(asked.project(), first, second, alpha)
     return asked.answer(told.to_json(), lambda _: lines(told))
+
+
+def refuse_ignored(*, live: bool, alpha: float | None, html: Path | None) -> None:
+    """Refuse options of ``models compare`` that would change nothing.
+
+    Raises
+    ------
+    UsageError
+        If there are such.
+    """
+    if (live and html is not None) or (alpha is not None and not live):
+        raise UsageError("--alpha belongs to --live, and --html does not.", "Leave one out.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +75,7 @@ class Compared:
         return {**self.versus.to_json(), "shadow": self.agreement.to_json() if self.agreement else None}
 
 
-def compared(project: Project, first: str, second: str, alpha: float) -> Compared:
+def compared(project: Project, first: str, second: str, alpha: float | None = None) -> Compared:
     """Compare two versions by the labels in the prediction log.
 
     Raises
@@ -90,7 +101,14 @@ def compared(project: Project, first: str, second: str, alpha: float) -> Compare
     folder = project.state.predictions / versions[0].model
     names = [output.name for output in signatures[0].outputs]
     labels = read_dated_labels(folder)
-    found = versus(folder, (versions[0].ref, versions[1].ref), signatures[0].task, names, labels, alpha)
+    found = versus(
+        folder,
+        (versions[0].ref, versions[1].ref),
+        signatures[0].task,
+        names,
+        labels,
+        _ALPHA if alpha is None else alpha,
+    )
     agreement = shadowed(folder, versions[1].number)
     return Compared(found, agreement if agreement.pairs or agreement.failed else None)
 
