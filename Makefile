@@ -27,7 +27,7 @@ test: $(VENV)/.dev ## all checks and all tests (bounded samples), side by side
 	@$(MAKE) --no-print-directory -j2 lint pytest
 
 pytest: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist=loadfile --no-loadscope-reorder -m "not image"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist=loadfile --no-loadscope-reorder -m "not image and not long"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -38,9 +38,9 @@ lint: $(VENV)/.dev
 	$(BIN)/vulture
 	$(BIN)/deptry .
 
-bench: $(VENV)/.dev ## soaks, peers beside us, a real image (needs root and buildah); COUNT=n repeats them
+bench: $(VENV)/.dev ## soaks, peers beside us, long tests, a real image (needs root and buildah); COUNT=n repeats them
 	@ended=0; $(BIN)/python -m tests.bench --count $(COUNT) || ended=$$?; \
-		$(BIN)/python -m pytest -m image || ended=$$(( ended ? ended : $$? )); exit $$ended
+		$(BIN)/python -m pytest -m "image or long" || ended=$$(( ended ? ended : $$? )); exit $$ended
 
 build: $(VENV)/.dev ## sdist, and the wheel built from it
 	$(BIN)/python -m build --installer uv

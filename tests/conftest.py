@@ -33,7 +33,7 @@ _NAMING = ("MLNB_", "JPY_", "GITHUB_ACTOR", "GITLAB_USER_LOGIN", "JUPYTERHUB_USE
 for name in [name for name in os.environ if name.startswith(_NAMING) and name != "MLNB_TEST_SESSION"]:
     del os.environ[name]
 LONG = (  # by the time that each takes
-    *("/notebooks/test_who_decides", "/notebooks/test_live_traffic", "/road/test_wheel", "/road/test_road"),
+    *("/road/test_wheel", "/notebooks/test_live_traffic", "/road/test_road"),
     *("/unit/run/test_dask", "/unit/tune/test_study"),
     *("/e2e/test_pipeline_in_lab", "/unit/faces/test_live_verbs", "/tests/notebooks/", "/unit/faces/test_bad_input"),
     *("/tests/e2e/", "/unit/registry/test_everywhere"),

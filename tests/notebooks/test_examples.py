@@ -13,8 +13,8 @@ from tests.notebooks.reported import reported
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = [*sorted(ROOT.glob("example_notebooks/*.ipynb")), ROOT / "templates/starter/starter.ipynb"]
 # The first tutorial is run from end to end in a browser: tests/e2e/first_pipeline.py, called by tests/road/test_wheel.py.
-# Of the fifth and the sixth all cells are played: test_live_traffic.py, test_who_decides.py.
-ELSEWHERE = ("01_first_pipeline", "05_live_traffic", "06_who_decides")
+# Of the fifth all cells are played: test_live_traffic.py; of the sixth, too, by make bench: test_who_decides.py.
+ELSEWHERE = ("01_first_pipeline", "05_live_traffic")
 UNSEEN = [path for path in NOTEBOOKS if path.stem not in ELSEWHERE]
 
 

@@ -11,7 +11,7 @@ from mlnb.project import Project
 from tests.notebooks.played import EXAMPLES, play
 from tests.notebooks.reported import reported
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.long]
 
 
 def first_run(folder: Path) -> dict[str, str]:

@@ -98,7 +98,7 @@ def test_a_hopeless_trial_ends_early(tmp_path: Path) -> None:
     assert fault["ename"] == "PrunedError"
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_a_study_that_was_stopped_goes_on_and_no_trial_is_lost_or_counted_twice(tmp_path: Path, number: int) -> None:
     write(tmp_path / "nb.ipynb")
     command = [sys.executable, "-m", "mlnb", *SMALL, "--trials", "4", "--events"]
