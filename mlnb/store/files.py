@@ -395,5 +395,8 @@ def _at_once(do: Callable[[str], object], digests: list[str]) -> None:
 
 def digest_of(path: Path) -> str:
     """Return the digest of a file's bytes as ``sha256:<hex>``."""
-    with path.open("rb") as file:
-        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return "sha256:" + digest.hexdigest()

@@ -281,7 +281,8 @@ def _engine(url: URL) -> Engine:
     try:
         if not _is_sqlite(url):
             return _server(url)
-        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+        # Whoever gives a connection back has ended its transaction: nothing is to be taken back then.
+        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, pool_reset_on_return=None)
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise SettingsError(
             f"The driver of {shown(url)} is not installed: {error}.",

@@ -197,7 +197,7 @@ def key_id(public: Ed25519PublicKey) -> str:
 
 def keys_folder() -> Path:
     """Return the folder of this user's keys, made (0700) where it is missing."""
-    folder = _keys_folder(*(os.environ.get(name) for name in _DECIDE))
+    folder = _keys_folder(*map(os.environ.get, _DECIDE))
     if not folder.is_dir():
         make_folder(folder / "trusted")
         with storing(folder):
@@ -214,11 +214,14 @@ def _keys_folder(*_: str | None) -> Path:
 
 
 def _own() -> _Own:
-    path = keys_folder() / "mlnb_ed25519"
-    if not path.exists():
-        _make_key(path)
+    path = _keys_folder(*map(os.environ.get, _DECIDE)) / "mlnb_ed25519"
     with storing(path, "read"):
-        status = path.stat()
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            keys_folder()
+            _make_key(path)
+            status = path.stat()
     return _read_key(path, status.st_mode, _state(status))
 
 
@@ -273,7 +276,7 @@ def _make_key(path: Path) -> None:
 
 
 def _trusted() -> Mapping[str, Ed25519PublicKey]:
-    own, folder = _own(), keys_folder() / "trusted"
+    own, folder = _own(), _keys_folder(*map(os.environ.get, _DECIDE)) / "trusted"
     states = []
     with suppress(FileNotFoundError), storing(folder, "read"), os.scandir(folder) as entries:
         states = sorted((one.name, _state(one.stat())) for one in entries if one.name.endswith(".pub"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import json
 import os
@@ -13,7 +12,7 @@ from time import perf_counter
 from urllib.request import Request, urlopen
 
 from tests.bench import servers
-from tests.bench.load import Load, drive
+from tests.bench.closed_loop import WRK, Loop, closed_loop
 from tests.bench.peer import cpu_s
 from tests.bench.place import Place
 from tests.bench.rows import draw
@@ -21,8 +20,7 @@ from tests.bench.servers import Contestant, rows_body
 from tests.bench.table import Table
 
 _SECONDS = 4.0
-_WARM_UP = 50
-_ENDLESS = 10_000_000
+_WARM_UP_S = 1.0
 _CONNECTIONS = 16
 _BATCH = 1000
 _OFF, _DURABLE = "mlnb, validated, not logged", "mlnb, validated, durable log"
@@ -47,16 +45,16 @@ _P99_MS = 5.0
 class _Found:
     """What was measured of one server; a load and its CPU milliseconds a request for each repetition."""
 
-    one: list[Load] = field(default_factory=list)
-    many: list[Load] = field(default_factory=list)
-    batch: list[Load] = field(default_factory=list)
+    one: list[Loop] = field(default_factory=list)
+    many: list[Loop] = field(default_factory=list)
+    batch: list[Loop] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
 
-    def rate(self, loads: list[Load]) -> float:
+    def rate(self, loads: list[Loop]) -> float:
         return statistics.median(load.rate for load in loads)
 
     def p99(self) -> float:
-        return statistics.median(load.percentile(99) for load in self.many)
+        return statistics.median(load.p99_ms for load in self.many)
 
 
 def bench(place: Place) -> Table:
@@ -76,7 +74,8 @@ def bench(place: Place) -> Table:
     table = [[one.name, *_cells(found[one.name], base)] for one in contestants]
     notes, held = _limits(found, floor_s)
     return Table(
-        f"service: {_SECONDS:g} s each, {os.cpu_count()} cores shared with the load, one worker (medians of {place.count})",
+        f"service: {_SECONDS:g} s each, {os.cpu_count()} cores shared with {'wrk' if WRK else 'a load made by Python'}, one worker "
+        f"(medians of {place.count})",
         ["server", "1: req/s", "16: req/s", "of MLflow", "p99 ms", "CPU ms", f"{_BATCH} rows: req/s"],
         table,
         [
@@ -104,22 +103,21 @@ def _contestants(place: Place) -> list[Contestant]:
 
 def _measure(one: Contestant, rows: servers.Rows, found: _Found) -> None:
     singles = [one.body([row]) for row in rows[:200]]
-    _drive(one, singles, 1, _WARM_UP)
+    _drive(one, singles, 1, _WARM_UP_S)
     found.one.append(_drive(one, singles, 1))
     before = cpu_s(one.server.process)
     load = _drive(one, singles, _CONNECTIONS)
-    found.cpu_ms.append((cpu_s(one.server.process) - before) * 1000 / len(load.latencies_ms))
+    found.cpu_ms.append((cpu_s(one.server.process) - before) * 1000 / load.answered)
     found.many.append(load)
-    _drive(one, [one.body(rows)], 1, 5)
+    _drive(one, [one.body(rows)], 1, _WARM_UP_S)
     found.batch.append(_drive(one, [one.body(rows)], 1))
 
 
-def _drive(one: Contestant, bodies: list[bytes], connections: int, requests: int = _ENDLESS) -> Load:
-    url = one.server.url
-    load = asyncio.run(drive(url, bodies, connections=connections, requests=requests, limit_s=_SECONDS, path=one.path))
-    if load.refused or not load.latencies_ms:
-        raise RuntimeError(f"{one.name} refused {load.refused} of {len(load.latencies_ms)} requests.")
-    return load
+def _drive(one: Contestant, bodies: list[bytes], connections: int, seconds: float = _SECONDS) -> Loop:
+    loop = closed_loop(one.server.url, one.path, bodies, connections=connections, seconds=seconds)
+    if loop.refused or not loop.answered:
+        raise RuntimeError(f"{one.name} answered {loop.answered} requests and refused {loop.refused}.")
+    return loop
 
 
 def _cells(found: _Found, base: float) -> list[str]:
