@@ -16,6 +16,8 @@ from mlnb.errors import SettingsError
 
 FILE = "service.json"
 FORMAT = 2  # 1 had no "source"
+NAMES_OF_FILES = ("tls_cert", "tls_key", "tls_client_ca", "tokens_file")
+"""Keys whose values are paths, from the project's folder."""
 _LONGEST_S = 2_000_000.0  # 23 days; gRPC counts milliseconds in 31 bits
 _MOST = float(2**31 - 1)
 _RANGES = {  # of numbers; where one is not here, from 0 to _MOST, or to _LONGEST_S if it is of seconds

@@ -19,7 +19,7 @@ from string import Template
 from mlnb.errors import ServiceError
 from mlnb.service.access import FILE as TOKENS
 from mlnb.service.bento_seal import check_bento
-from mlnb.service.configuration import configure
+from mlnb.service.configuration import NAMES_OF_FILES, configure
 from mlnb.service.target import Deployment
 from mlnb.service.tokens import check_guarded
 from mlnb.settings import Settings
@@ -36,7 +36,6 @@ _HEALTH_TLS = (  # it knows itself by its own certificate, whatever name that ha
 )
 _LOG = "predictions:/var/lib/mlnb"
 _MOUNTED = "/run/mlnb"
-_FILES = ("tokens_file", "tls_cert", "tls_key", "tls_client_ca")
 _SECRET = ("log_redact_key",)
 
 
@@ -113,7 +112,7 @@ def compose_file(deployment: Deployment, project: Path, folder: Path, image: str
     """
     bento, configuration = Path(deployment.bento), configure(settings.service, {})
     check_guarded(deployment.name, settings.host, folder, configuration)
-    files = {key: project / str(settings.service[key]) for key in _FILES if settings.service.get(key)}
+    files = {key: project / str(settings.service[key]) for key in NAMES_OF_FILES if settings.service.get(key)}
     if "tokens_file" not in files and (folder / TOKENS).is_file():
         files["tokens_file"] = folder / TOKENS
     variables = {key: _spelled(value).replace("$", "$$") for key, value in settings.service.items()}

@@ -27,7 +27,7 @@ from mlnb.service.access import GUARDED
 from mlnb.service.awaited import await_ready, await_reload, await_revision, reloads_of
 from mlnb.service.bento_seal import check_bento, folder_digest
 from mlnb.service.canary import forget_event
-from mlnb.service.configuration import FILE, configure
+from mlnb.service.configuration import FILE, NAMES_OF_FILES, configure
 from mlnb.service.configuration import FORMAT as CONFIGURATION_FORMAT
 from mlnb.service.grpc_port import grpc_port, grpc_settings
 from mlnb.service.live import Live, read_live
@@ -48,8 +48,8 @@ from mlnb.store.folder import StateFolder
 from mlnb.store.manifest import read_json, timestamp, write_json
 
 _PORTS_TRIED = 20
-_FILES = ("tls_cert", "tls_key", "tls_client_ca", "tokens_file")
-_PLAIN = {**{f"MLNB_{name.upper()}": "" for name in _FILES}, "MLNB_GRPC_PORT": "0"}  # a trial answers nobody but us
+# Of a trial, which answers nobody but us.
+_PLAIN = {**{f"MLNB_{name.upper()}": "" for name in NAMES_OF_FILES}, "MLNB_GRPC_PORT": "0"}
 _FREED_S = 2.0
 _BEYOND_DRAIN_S = 8.0  # the supervisor kills its workers before it is killed itself
 _POLL_S = 0.02
@@ -270,7 +270,7 @@ class LocalTarget:
     def _settings_of(self, workers: int, folder: Path | None = None) -> dict[str, object]:
         project = self._state.project
         found = {
-            key: str(project / str(value)) if key in _FILES and value else value
+            key: str(project / str(value)) if key in NAMES_OF_FILES and value else value
             for key, value in self._settings.service.items()
         }
         if folder is not None:
