@@ -20,6 +20,7 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -264,7 +265,7 @@ class FileStore:
                 "Restore the manifest that names it, or run the pipeline again with --force.",
                 digest=digest,
             )
-        return self.folder.joinpath(PLAIN, digest[7:9], digest[7:])
+        return _at(self.folder, PLAIN, digest)
 
     def _take_in(self, source: Path, digest: str, size: int) -> None:
         """Rename a file that is safely on this disk to its place."""
@@ -280,7 +281,7 @@ class FileStore:
             stamp(self._stamp_place(digest), self._place(digest), digest)
 
     def _stamp_place(self, digest: str) -> Path:
-        return self.folder.joinpath("stamps", digest[7:9], digest[7:])
+        return _at(self.folder, "stamps", digest)
 
     def _whole(self, digest: str, size_bytes: int) -> bool:
         try:
@@ -298,7 +299,7 @@ class FileStore:
 
     def _sealed_place(self, digest: str) -> Path:
         self._place(digest)  # what is no digest has no place
-        return self.folder.joinpath(SEALED, digest[7:9], digest[7:])
+        return _at(self.folder, SEALED, digest)
 
     def _opened(self, digest: str) -> Path | None:
         """Return the bytes of what lies here encrypted; None where nothing does."""
@@ -391,6 +392,12 @@ def _at_once(do: Callable[[str], object], digests: list[str]) -> None:
 
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         list(threads.map(do, digests))
+
+
+@lru_cache(maxsize=1024)  # an act asks for the same few again and again
+def _at(folder: Path, tree: str, digest: str) -> Path:
+    value = digest.removeprefix("sha256:")
+    return folder.joinpath(tree, value[:2], value)
 
 
 def digest_of(path: Path) -> str:

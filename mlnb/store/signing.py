@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from mlnb.errors import StorageError, UntrustedError, UsageError
 from mlnb.store.disk import make_folder, storing, write_bytes
@@ -30,6 +30,14 @@ if TYPE_CHECKING:
 _PURPOSE = b"mlnb artifact 1\n"
 _DECIDE = ("JUPYTER_DATA_DIR", "JUPYTER_PREFER_ENV_PATH", "JUPYTER_PLATFORM_DIRS", "XDG_DATA_HOME", "HOME", "APPDATA")
 """Variables of the environment that decide where Jupyter's data folder is."""
+
+
+class _Places(NamedTuple):
+    """The folder of the keys, this user's own one in it, and the folder of those of others."""
+
+    folder: Path
+    own: Path
+    trusted: Path
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -197,7 +205,7 @@ def key_id(public: Ed25519PublicKey) -> str:
 
 def keys_folder() -> Path:
     """Return the folder of this user's keys, made (0700) where it is missing."""
-    folder = _keys_folder(*map(os.environ.get, _DECIDE))
+    folder = _places(*map(os.environ.get, _DECIDE)).folder
     if not folder.is_dir():
         make_folder(folder / "trusted")
         with storing(folder):
@@ -206,15 +214,16 @@ def keys_folder() -> Path:
 
 
 @lru_cache(maxsize=4)
-def _keys_folder(*_: str | None) -> Path:
+def _places(*_: str | None) -> _Places:
     """Return where the keys are, looked up once for each environment."""
     from jupyter_core.paths import jupyter_data_dir
 
-    return Path(jupyter_data_dir()) / "mlnb" / "keys"
+    folder = Path(jupyter_data_dir()) / "mlnb" / "keys"
+    return _Places(folder, folder / "mlnb_ed25519", folder / "trusted")
 
 
 def _own() -> _Own:
-    path = _keys_folder(*map(os.environ.get, _DECIDE)) / "mlnb_ed25519"
+    path = _places(*map(os.environ.get, _DECIDE)).own
     with storing(path, "read"):
         try:
             status = path.stat()
@@ -276,7 +285,7 @@ def _make_key(path: Path) -> None:
 
 
 def _trusted() -> Mapping[str, Ed25519PublicKey]:
-    own, folder = _own(), _keys_folder(*map(os.environ.get, _DECIDE)) / "trusted"
+    own, folder = _own(), _places(*map(os.environ.get, _DECIDE)).trusted
     states = []
     with suppress(FileNotFoundError), storing(folder, "read"), os.scandir(folder) as entries:
         states = sorted((one.name, _state(one.stat())) for one in entries if one.name.endswith(".pub"))
