@@ -6,6 +6,7 @@ COUNT ?= 1
 WORKERS ?= 3
 export UV_PYTHON := $(BIN)/python
 export UV_LINK_MODE ?= hardlink
+unexport PYTHONDONTWRITEBYTECODE  # else each of a thousand processes compiles scikit-learn anew
 ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
