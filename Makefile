@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 COUNT ?= 1
-WORKERS ?= 3
+WORKERS ?= 4
 export UV_PYTHON := $(BIN)/python
 export UV_LINK_MODE ?= hardlink
 unexport PYTHONDONTWRITEBYTECODE  # else each of a thousand processes compiles scikit-learn anew

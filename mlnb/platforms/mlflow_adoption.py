@@ -23,7 +23,7 @@ from mlnb.platforms.mlflow_source import MlflowModel, find_model
 from mlnb.registry.lineage import Lineage
 from mlnb.registry.reference import check_name
 from mlnb.registry.version import Draft, Version
-from mlnb.store.files import digest_of
+from mlnb.store.hashed import digest_of
 from mlnb.store.seal import seal
 
 if TYPE_CHECKING:

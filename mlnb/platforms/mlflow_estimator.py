@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from mlnb.errors import ModelError, UntrustedError
 from mlnb.model.damage import damages
 from mlnb.model.hooks import USER_FAULTS
-from mlnb.store.files import digest_of
+from mlnb.store.hashed import digest_of
 
 if TYPE_CHECKING:
     from mlnb.platforms.mlflow_source import MlflowModel

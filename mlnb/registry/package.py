@@ -10,7 +10,8 @@ from secrets import token_hex
 from mlnb.errors import StorageError
 from mlnb.registry.reference import check_name
 from mlnb.store.disk import make_folder, replacing, storing, sync_folder
-from mlnb.store.files import FileStore, digest_of
+from mlnb.store.files import FileStore
+from mlnb.store.hashed import digest_of
 from mlnb.store.seal import check_seal
 
 

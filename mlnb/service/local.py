@@ -43,8 +43,8 @@ from mlnb.service.tokens import check_guarded
 from mlnb.service.traffic import Traffic
 from mlnb.settings import Settings
 from mlnb.store.disk import make_folder, storing, write_bytes
-from mlnb.store.files import digest_of
 from mlnb.store.folder import StateFolder
+from mlnb.store.hashed import digest_of
 from mlnb.store.manifest import read_json, timestamp, write_json
 
 _PORTS_TRIED = 20

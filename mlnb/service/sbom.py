@@ -27,7 +27,7 @@ from mlnb.service.lock import FILE as LOCK
 from mlnb.service.lock import INSTALLED, digest_of_lock, lock, read_lock
 from mlnb.service.needs import requirements
 from mlnb.store.disk import write_bytes
-from mlnb.store.files import digest_of
+from mlnb.store.hashed import digest_of
 
 FILE = "sbom.json"
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"

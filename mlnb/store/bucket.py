@@ -17,7 +17,8 @@ from typing import TypeVar
 
 from mlnb.errors import RemoteError
 from mlnb.store.disk import make_folder
-from mlnb.store.files import FileStore, digest_of
+from mlnb.store.files import FileStore
+from mlnb.store.hashed import digest_of
 from mlnb.store.remote import open_address, put_whole, reaching, shown
 
 T = TypeVar("T")

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from mlnb.errors import CorruptError, SecretError
 from mlnb.store.disk import make_folder, replacing, storing, sync_folder, write_bytes
-from mlnb.store.hashed import HashedFile
+from mlnb.store.hashed import HashedFile, digest_of
 from mlnb.store.stamps import LARGE_BYTES, stamp, stamped
 
 if TYPE_CHECKING:
@@ -398,12 +398,3 @@ def _at_once(do: Callable[[str], object], digests: list[str]) -> None:
 def _at(folder: Path, tree: str, digest: str) -> Path:
     value = digest.removeprefix("sha256:")
     return folder.joinpath(tree, value[:2], value)
-
-
-def digest_of(path: Path) -> str:
-    """Return the digest of a file's bytes as ``sha256:<hex>``."""
-    digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return "sha256:" + digest.hexdigest()

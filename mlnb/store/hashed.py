@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _SMALL_BYTES = 1 << 16
 _PIECE_BYTES = 8 << 20
 _LENT_PIECES = 2
+_READ_BYTES = 1 << 20
 
 
 class HashedFile:
@@ -129,3 +130,12 @@ class HashedFile:
         for _ in range(_LENT_PIECES):
             self._room.acquire()
         self._room.release(_LENT_PIECES)
+
+
+def digest_of(path: Path) -> str:
+    """Return the digest of a file's bytes as ``sha256:<hex>``."""
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(_READ_BYTES):
+            digest.update(chunk)
+    return "sha256:" + digest.hexdigest()

@@ -16,7 +16,7 @@ from pathlib import Path
 from mlnb.errors import CorruptError, UntrustedError
 from mlnb.store import signing
 from mlnb.store.disk import storing
-from mlnb.store.files import digest_of
+from mlnb.store.hashed import digest_of
 from mlnb.store.manifest import read_json, write_json
 
 FORMAT = 1

@@ -32,7 +32,7 @@ from mlnb.service.bento_seal import seal_bento
 from mlnb.service.process import ProcessMark
 from mlnb.service.routing_files import place
 from mlnb.service.started import Started, write_started
-from mlnb.store.files import digest_of
+from mlnb.store.hashed import digest_of
 from mlnb.store.seal import seal
 from mlnb.store.signing import sign
 
