@@ -83,10 +83,10 @@ def follow(
     aliases = registry.aliases(model)
     needed = set(aliases.values()).union(*(one.numbers for one in (spread or {}).values()))
     with tempfile.TemporaryDirectory(prefix="mlnb-route-") as folder:
-        packages, placed = {}, target.placed(model)
+        packages, placed = {}, target.placed(model, needed)
         for number in sorted(needed):
             version = registry.get(f"{model}/{number}")
-            if placed.get(number, "") != version.files.get("package.json"):  # it holds the digests of the others
+            if placed[number] != version.files:
                 packages[number] = Path(folder) / str(number)
                 registry.unpack(version, packages[number])
         return target.route(model, packages, aliases, spread)

@@ -12,7 +12,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -44,7 +44,7 @@ from mlnb.service.traffic import Traffic
 from mlnb.settings import Settings
 from mlnb.store.disk import make_folder, storing, write_bytes
 from mlnb.store.folder import StateFolder
-from mlnb.store.hashed import digest_of
+from mlnb.store.hashed import digests_of
 from mlnb.store.manifest import read_json, timestamp, write_json
 
 _PORTS_TRIED = 20
@@ -157,12 +157,11 @@ class LocalTarget:
             prune(folder, set(aliases.values()))
             return None if started is None else self._deployment(name)
 
-    def placed(self, name: str) -> dict[int, str]:
-        """Return the versions that lie ready, each with the digest of its ``package.json``."""
+    def placed(self, name: str, numbers: Collection[int]) -> dict[int, dict[str, str]]:
+        """Return what lies ready of some versions: the digest of each of their files."""
         versions = self._folder(name) / "versions"
-        found = {int(path.parent.name): path for path in versions.glob("*/package.json") if path.parent.name.isdigit()}
         with storing(versions, "read"):
-            return {number: digest_of(path) for number, path in found.items()}
+            return {number: digests_of(versions / str(number)) for number in numbers}
 
     def live(self, name: str) -> Live:
         """Return what is live in a service; see `mlnb.service.target.Target.live`."""

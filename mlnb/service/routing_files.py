@@ -7,7 +7,6 @@ keys that this user trusts: the process that loads it knows none.
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -20,6 +19,7 @@ from mlnb.model.scorer import code_files
 from mlnb.service.router import FORMAT
 from mlnb.service.traffic import Traffic, traffic_from_json, traffic_to_json
 from mlnb.store.disk import make_folder, storing
+from mlnb.store.hashed import digests_of
 from mlnb.store.manifest import read_json, write_json
 from mlnb.store.seal import check_seal
 
@@ -223,9 +223,9 @@ def _trusted_code(package: Path) -> Iterator[str]:
 
 def _place_version(versions: Path, number: int, package: Path) -> bool:
     target = versions / str(number)
-    if target.is_dir() and _manifest(target) == _manifest(package) and _intact(target):
-        return False
     with storing(target):
+        if target.is_dir() and digests_of(target) == digests_of(package):
+            return False
         temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=versions))
         try:
             shutil.copytree(package, temporary / "package")
@@ -235,19 +235,3 @@ def _place_version(versions: Path, number: int, package: Path) -> bool:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return True
-
-
-def _intact(package: Path) -> bool:
-    """Say whether a package is as it was sealed."""
-    try:
-        check_seal(package)
-    except MlnbError:
-        return False
-    return True
-
-
-def _manifest(package: Path) -> object:
-    try:
-        return json.loads((package / "package.json").read_bytes())
-    except (OSError, ValueError):
-        return None

@@ -6,7 +6,7 @@ is `mlnb.service.local.LocalTarget`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,8 +131,11 @@ class Target(Protocol):
         """
         ...
 
-    def placed(self, name: str) -> Mapping[int, str]:
-        """Return the versions that `route` needs no packages of, each with the digest of its ``package.json``."""
+    def placed(self, name: str, numbers: Collection[int]) -> Mapping[int, Mapping[str, str]]:
+        """Return what `route` already has of some versions: the digest of each of their files, none where it lacks one.
+
+        It needs no package of a version whose files are all there as they were registered.
+        """
         ...
 
     def live(self, name: str) -> Live:

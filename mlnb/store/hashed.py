@@ -132,6 +132,12 @@ class HashedFile:
         self._room.release(_LENT_PIECES)
 
 
+def digests_of(folder: Path) -> dict[str, str]:
+    """Return the digest of each file below a folder, by its path from there, with ``/``, sorted."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): digest_of(path) for path in paths}
+
+
 def digest_of(path: Path) -> str:
     """Return the digest of a file's bytes as ``sha256:<hex>``."""
     digest = hashlib.sha256()

@@ -16,7 +16,7 @@ from pathlib import Path
 from mlnb.errors import CorruptError, UntrustedError
 from mlnb.store import signing
 from mlnb.store.disk import storing
-from mlnb.store.hashed import digest_of
+from mlnb.store.hashed import digests_of
 from mlnb.store.manifest import read_json, write_json
 
 FORMAT = 1
@@ -92,8 +92,7 @@ def check_seal(folder: Path) -> Seal | None:
 
 def _digests(folder: Path) -> dict[str, str]:
     with storing(folder, "read"):
-        paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / FILE)
-        return {path.relative_to(folder).as_posix(): digest_of(path) for path in paths}
+        return {name: digest for name, digest in digests_of(folder).items() if name != FILE}
 
 
 def _digest(files: Mapping[str, str]) -> str:

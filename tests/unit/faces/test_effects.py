@@ -107,6 +107,19 @@ def test_people_are_told_of_a_promotion_and_of_a_rollback(project: Project, rece
     assert project.outbox.waiting() == ()
 
 
+def test_a_version_that_was_damaged_where_it_lies_ready_is_handed_over_again(tmp_path: Path, package: Path) -> None:
+    made = Project(tmp_path)
+    for content in (b"a", b"b"):
+        register(made, package, content)
+    made.promote("delays/1", "production")
+    (ready,) = (tmp_path / ".mlnb").glob("**/versions/1/model.onnx")
+    ready.write_bytes(b"no model")
+    made.promote("delays/2", "staging")
+    assert not made.left_undone
+    assert ready.read_bytes() == (package / "model.onnx").read_bytes()
+    made.ledger.close()
+
+
 def test_nobody_is_told_where_nothing_is_set_up(tmp_path: Path, package: Path) -> None:
     made = Project(tmp_path)
     register(made, package, b"a")
@@ -279,7 +292,7 @@ def test_a_project_is_known_by_its_own_id_and_not_by_the_name_of_its_machine(pro
 
 def test_what_lies_ready_is_not_unpacked_again_and_what_was_altered_is_not_placed(project: Project) -> None:
     project.promote("delays/1", "production")
-    assert project.services.placed("delays") == {1: project.models.get("delays/1").files["package.json"]}
+    assert project.services.placed("delays", {1, 2}) == {1: project.models.get("delays/1").files, 2: {}}
     place = project.state.files.path(project.models.get("delays/1").files["words.txt"])
     place.unlink()
     follow("delays", project.models, project.services)
@@ -288,4 +301,4 @@ def test_what_lies_ready_is_not_unpacked_again_and_what_was_altered_is_not_place
         connection.execute(update(ALIAS), {"number": 2})
     with pytest.raises(UntrustedError, match="delays/2 is not what the audit log tells of"):
         follow("delays", project.models, project.services)
-    assert set(project.services.placed("delays")) == {1}
+    assert project.services.placed("delays", {2}) == {2: {}}
