@@ -99,12 +99,15 @@ class Outcome:
     def visible_ms(self, *, back: bool) -> list[float]:
         """Return for each swap or rollback how long after it was written a new request still met the old version."""
         found = []
-        for before, move in pairwise(self.moves):
+        # From the next move on the old one may be live again.
+        ends = [*(after.written for after in self.moves[2:]), float("inf")]
+        for (before, move), end in zip(pairwise(self.moves), ends, strict=True):
             if move.back == back:
+                until = min(move.told + 1.0, end)
                 late = [
                     one.asked - move.written
                     for one in self.heard
-                    if one.version == before.version and move.written <= one.asked <= move.told + 1.0
+                    if one.version == before.version and move.written <= one.asked < until
                 ]
                 found.append(max(late, default=0.0) * 1000.0)
         return found
