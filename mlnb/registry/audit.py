@@ -27,7 +27,7 @@ from mlnb.registry.verification import AuditReport, verify_ledger
 from mlnb.store import signing
 from mlnb.store.files import FileStore
 from mlnb.store.ledger import Ledger
-from mlnb.store.prepared import Prepared
+from mlnb.store.prepared import Prepared, Row
 from mlnb.store.tables import AUDIT, AUDIT_HEAD, AUDIT_SIGNATURE
 
 _HEAD = Prepared(select(AUDIT_HEAD).with_for_update())
@@ -99,7 +99,7 @@ class Audit:
     def record(self, actor: str, action: str, subject: str, detail: Mapping[str, object]) -> AuditRow:
         """Write down an act that is not a row elsewhere, in a transaction of its own: ``deploy``, ``gate-failed``."""
         with self._ledger.write() as connection:
-            return append(connection, self._clock(), actor, action, subject, detail)
+            return _row(append(connection, self._clock(), actor, action, subject, detail))
 
     def log(self, subject: str = "", last: int = 0, action: str = "") -> tuple[AuditRow, ...]:
         """Return the rows, oldest first.
@@ -198,8 +198,8 @@ def _first_at(connection: Connection, at: str) -> int:
 
 def append(
     connection: Connection, at: datetime, actor: str, action: str, subject: str, detail: Mapping[str, object]
-) -> AuditRow:
-    """Add a row in the caller's writing transaction, so that the act and its record come to be together."""
+) -> Row:
+    """Add a row in the caller's writing transaction, so that the act and its record come to be together; return it."""
     (head,) = _HEAD.rows(connection)
     fields: dict[str, object] = {
         "id": head["rows"] + 1,
@@ -213,7 +213,7 @@ def append(
     fields["digest"] = digest_of_row(fields)
     _ADD.rows(connection, fields)
     _ADVANCE.rows(connection, {"rows": fields["id"], "digest": fields["digest"]})
-    return _row(fields)
+    return fields
 
 
 def _about(subject: str, dialect: str) -> ColumnElement[bool]:

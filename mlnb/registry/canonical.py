@@ -58,7 +58,7 @@ def time_text(moment: datetime) -> str:
     >>> time_text(datetime(2026, 11, 22, 19, 30, 0, 123456, tzinfo=UTC))
     '2026-11-22T19:30:00.123456Z'
     """
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def storable(text: str) -> str:
@@ -67,7 +67,9 @@ def storable(text: str) -> str:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, Mapping):
+    if isinstance(value, (str, int)):
+        return value
+    if isinstance(value, (dict, Mapping)):  # whether it is a dict is known at once
         return {str(key): _plain(part) for key, part in value.items()}
     if isinstance(value, (tuple, list)):
         return [_plain(part) for part in value]

@@ -15,7 +15,7 @@ from mlnb.registry.move import standing_of
 from mlnb.registry.package import unpack
 from mlnb.registry.reference import Reference, parse_reference
 from mlnb.registry.remarks import approvals_of, key_of, tags_of, with_tags
-from mlnb.registry.rows import check_known, promotion_of, resolve, version_of, version_with
+from mlnb.registry.rows import check_known, files_of, promotion_of, resolve, version_of, version_with
 from mlnb.registry.search import Query, search
 from mlnb.registry.signed import check_recorded, check_version
 from mlnb.registry.version import Approval, Promotion, Version
@@ -210,5 +210,5 @@ class Catalogue:
         return dict(row)
 
     def _check_bytes(self, row: Row) -> None:
-        for digest in version_of(row).files.values():
+        for digest in files_of(row).values():
             self._store.trusted(digest)

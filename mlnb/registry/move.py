@@ -132,7 +132,7 @@ class Move:
             detail["effects"] = enqueue(self._connection, deed.at, str(row["model"]), deed.effects, cause)
         subject = f"{row['model']}@{row['alias']}"
         act = append(self._connection, deed.at, deed.by, str(row["kind"]), subject, detail)
-        sign_head(self._connection, deed.at, act.id, act.digest)
+        sign_head(self._connection, deed.at, act["id"], act["digest"])
         return row
 
     def _point(self, model: str, alias: str, number: int, promotion: object, *, new: bool) -> None:

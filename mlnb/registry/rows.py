@@ -60,7 +60,7 @@ def version_of(row: RowMapping | Mapping[str, object], tags: Mapping[str, str] |
             created_by=str(row["created_by"]),
             content=str(row["content"]),
             exporter=str(row["exporter"]),
-            files={name: str(digest) for name, digest in _mapping(row["files"]).items()},
+            files=files_of(row),
             metrics={name: float(str(number)) for name, number in metrics.items()},
             lineage=Lineage.from_json(_mapping(row["lineage"])),
             signature=_mapping(row["signature"]),
@@ -69,6 +69,18 @@ def version_of(row: RowMapping | Mapping[str, object], tags: Mapping[str, str] |
             seal=str(row["seal"]),
             key=str(row["key"]),
         )
+
+
+def files_of(row: RowMapping | Mapping[str, object]) -> dict[str, str]:
+    """Return the digests of the files of a version's package, by name, from its row.
+
+    Raises
+    ------
+    CorruptError
+        If somebody altered the row so that they cannot be read.
+    """
+    with _readable(f"Version {row['model']}/{row['number']}", str(row["content"])):
+        return {name: str(digest) for name, digest in _mapping(row["files"]).items()}
 
 
 def promotion_of(row: RowMapping | Mapping[str, object], *, changed: bool = True) -> Promotion:

@@ -9,13 +9,12 @@ or of a CI, in PEM. A key's id is the first 16 hex digits of the SHA-256 of its 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import os
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -33,20 +32,20 @@ _DECIDE = ("JUPYTER_DATA_DIR", "JUPYTER_PREFER_ENV_PATH", "JUPYTER_PLATFORM_DIRS
 
 
 class _Places(NamedTuple):
-    """The folder of the keys, this user's own one in it, and the folder of those of others."""
+    """The folder of the keys, and this user's own one in it."""
 
     folder: Path
     own: Path
-    trusted: Path
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Own:
-    """The key of this user."""
+    """The key of this user, and the folder of those that they trust."""
 
     private: Ed25519PrivateKey
     public: Ed25519PublicKey
     id: str
+    trusted: Path
 
 
 def sign(digest: str, purpose: bytes = _PURPOSE) -> tuple[str, str]:
@@ -70,7 +69,7 @@ def sign(digest: str, purpose: bytes = _PURPOSE) -> tuple[str, str]:
         If the key cannot be made or read, or others could read it.
     """
     own = _own()
-    return base64.b64encode(own.private.sign(purpose + digest.encode())).decode(), own.id
+    return _signature(own, purpose + digest.encode()), own.id
 
 
 def verify(digest: str, signature: str, key: str) -> None:
@@ -81,9 +80,7 @@ def verify(digest: str, signature: str, key: str) -> None:
     UntrustedError
         If there is no signature, its key is not trusted, or it does not fit the digest.
     """
-    from cryptography.exceptions import InvalidSignature
-
-    public = _trusted().get(key)
+    public = _trusted(_own()).get(key)
     if public is None:
         whose = f"the key {key}, which you do not trust" if key else "nobody"
         raise UntrustedError(
@@ -92,15 +89,13 @@ def verify(digest: str, signature: str, key: str) -> None:
             digest=digest,
             key=key,
         )
-    try:
-        public.verify(base64.b64decode(signature, validate=True), _PURPOSE + digest.encode())
-    except (InvalidSignature, binascii.Error) as error:
+    if not _made(signature, public.public_bytes_raw(), _PURPOSE + digest.encode()):
         raise UntrustedError(
             f"The artifact {digest} can execute code when it is loaded, and its signature is wrong.",
             "Do not use it: somebody changed it. Run the pipeline again with --force.",
             digest=digest,
             key=key,
-        ) from error
+        )
 
 
 Finding = Literal["valid", "wrong", "unknown"]
@@ -116,29 +111,48 @@ class Ring:
         Id of this user's key.
     keys : mapping of str to public key
         By id.
+    signer : key
+        This user's own, whole: a signature of theirs is known by making it again.
     """
 
     own: str
     keys: Mapping[str, Ed25519PublicKey]
+    signer: _Own = field(repr=False)
 
     def examine(self, digest: str, signature: str, key: str, purpose: bytes) -> Finding:
         """Say whether a signature is the key's; ``unknown`` where the key is not trusted, so that nobody can say."""
-        from cryptography.exceptions import InvalidSignature
-
         public = self.keys.get(key)
         if public is None:
             return "unknown"
-        try:
-            public.verify(base64.b64decode(signature, validate=True), purpose + digest.encode())
-        except (InvalidSignature, ValueError):
-            return "wrong"
-        return "valid"
+        message = purpose + digest.encode()
+        if key == self.own:
+            return "valid" if signature == _signature(self.signer, message) else "wrong"
+        return "valid" if _made(signature, public.public_bytes_raw(), message) else "wrong"
+
+
+@lru_cache(maxsize=1024)
+def _signature(own: _Own, message: bytes) -> str:
+    """Return this user's signature of a message in base64: always the same (RFC 8032, 5.1.6)."""
+    return base64.b64encode(own.private.sign(message)).decode()
+
+
+@lru_cache(maxsize=1024)
+def _made(signature: str, public: bytes, message: bytes) -> bool:
+    """Say whether a key has made the signature (base64) of a message; what was asked lately is known."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(base64.b64decode(signature, validate=True), message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 def ring() -> Ring:
     """Return the keys that this user trusts; their own is made where it is missing."""
-    keys = _trusted()
-    return Ring(next(iter(keys)), keys)
+    own = _own()
+    return Ring(own.id, _trusted(own), own)
 
 
 def own_id() -> str:
@@ -148,20 +162,16 @@ def own_id() -> str:
 
 def fits(digest: str, signature: str, key: str, public: str, purpose: bytes) -> bool:
     """Say whether a signature is of the public key (its raw bytes in base64) whose id is `key`; no trust is asked."""
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
     try:
-        known = Ed25519PublicKey.from_public_bytes(base64.b64decode(public, validate=True))
-        known.verify(base64.b64decode(signature, validate=True), purpose + digest.encode())
-    except (InvalidSignature, ValueError):
+        raw = base64.b64decode(public, validate=True)
+    except ValueError:
         return False
-    return key_id(known) == key
+    return _made(signature, raw, purpose + digest.encode()) and _id_of(raw) == key
 
 
 def trusts(key: str) -> bool:
     """Say whether this user trusts the key of that id."""
-    return key in _trusted()
+    return key in _trusted(_own())
 
 
 def own_public() -> str:
@@ -200,7 +210,11 @@ def own_public_key() -> Path:
 
 def key_id(public: Ed25519PublicKey) -> str:
     """Return the id of a public key: 16 hex digits."""
-    return hashlib.sha256(public.public_bytes_raw()).hexdigest()[:16]
+    return _id_of(public.public_bytes_raw())
+
+
+def _id_of(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()[:16]
 
 
 def keys_folder() -> Path:
@@ -219,7 +233,7 @@ def _places(*_: str | None) -> _Places:
     from jupyter_core.paths import jupyter_data_dir
 
     folder = Path(jupyter_data_dir()) / "mlnb" / "keys"
-    return _Places(folder, folder / "mlnb_ed25519", folder / "trusted")
+    return _Places(folder, folder / "mlnb_ed25519")
 
 
 def _own() -> _Own:
@@ -255,7 +269,7 @@ def _read_key(path: Path, mode: int, _: tuple[int, ...]) -> _Own:
         raise StorageError(f"{path} is no Ed25519 private key.", "Remove it to get a new one.", path=str(path))
     public = key.public_key()
     _write_public(public, path)
-    return _Own(key, public, key_id(public))
+    return _Own(key, public, key_id(public), path.with_name("trusted"))
 
 
 def _write_public(key: Ed25519PublicKey, path: Path) -> None:
@@ -284,23 +298,20 @@ def _make_key(path: Path) -> None:
             Path(name).unlink()
 
 
-def _trusted() -> Mapping[str, Ed25519PublicKey]:
-    own, folder = _own(), _places(*map(os.environ.get, _DECIDE)).trusted
+def _trusted(own: _Own) -> Mapping[str, Ed25519PublicKey]:
     states = []
-    with suppress(FileNotFoundError), storing(folder, "read"), os.scandir(folder) as entries:
+    with suppress(FileNotFoundError), storing(own.trusted, "read"), os.scandir(own.trusted) as entries:
         states = sorted((one.name, _state(one.stat())) for one in entries if one.name.endswith(".pub"))
-    return _read_ring(own, folder, tuple(states))
+    return _read_ring(own, tuple(states))
 
 
 @lru_cache(maxsize=4)
-def _read_ring(
-    own: _Own, folder: Path, states: tuple[tuple[str, tuple[int, ...]], ...]
-) -> Mapping[str, Ed25519PublicKey]:
+def _read_ring(own: _Own, states: tuple[tuple[str, tuple[int, ...]], ...]) -> Mapping[str, Ed25519PublicKey]:
     """Read the trusted keys, once for each state of their files."""
     known = {own.id: own.public}
     for name, _ in states:
-        with storing(folder / name, "read"):
-            public = _public_key((folder / name).read_bytes())
+        with storing(own.trusted / name, "read"):
+            public = _public_key((own.trusted / name).read_bytes())
         if public is not None:
             known[key_id(public)] = public
     return MappingProxyType(known)
