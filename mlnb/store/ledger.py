@@ -13,6 +13,7 @@ import os
 import sqlite3
 import time
 import weakref
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -66,7 +67,9 @@ class Ledger:
             self._make_file(Path(url.database or ""))
         self._engine = _engine(url)
         self._writing = _writing(self._engine)
-        weakref.finalize(self, self._engine.dispose)
+        self._readers: deque[Connection] = deque()
+        self._writers: deque[Connection] = deque()
+        weakref.finalize(self, _close, self._engine, self._readers, self._writers)
         try:
             if not _is_sqlite(url):
                 self._make_schema()
@@ -84,13 +87,13 @@ class Ledger:
         sqlalchemy.engine.Connection
             With SQLite's write lock already held: what it reads cannot change before it writes.
         """
-        with self._faults(), self._writing.begin() as connection:
+        with self._faults(), _begun(self._writing, self._writers) as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a transaction that sees one state of the ledger and waits for no writer."""
-        with self._faults(), self._engine.begin() as connection:
+        with self._faults(), _begun(self._engine, self._readers) as connection:
             yield connection
 
     def insert_missing(self, connection: Connection, table: Table, row: Mapping[str, object]) -> None:
@@ -137,7 +140,7 @@ class Ledger:
 
     def close(self) -> None:
         """Close every connection; the next use opens a new one."""
-        self._engine.dispose()
+        _close(self._engine, self._readers, self._writers)
 
     def __enter__(self) -> Ledger:
         return self
@@ -317,6 +320,33 @@ def _writing(engine: Engine) -> Engine:
     if engine.dialect.name == "sqlite":
         return engine.execution_options(mlnb_writes=True)
     return engine.execution_options(isolation_level="READ COMMITTED")  # a row lock shows the newest row
+
+
+@contextmanager
+def _begun(engine: Engine, idle: deque[Connection]) -> Iterator[Connection]:
+    """Open a transaction on a connection to SQLite that lies idle, which saves most of its time, or on a new one."""
+    if engine.dialect.name != "sqlite":  # a server may have ended what lay idle: the pool looks
+        with engine.begin() as connection:
+            yield connection
+        return
+    try:
+        connection = idle.pop()
+    except IndexError:
+        connection = engine.connect()
+    try:
+        with connection.begin():
+            yield connection
+    except BaseException:
+        connection.close()
+        raise
+    idle.append(connection)
+
+
+def _close(engine: Engine, *idle: deque[Connection]) -> None:
+    for connections in idle:
+        while connections:
+            connections.pop().close()
+    engine.dispose()
 
 
 def _on_connect(connection: sqlite3.Connection, _: object) -> None:
