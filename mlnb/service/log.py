@@ -39,7 +39,7 @@ from mlnb.service.log_record import nanoseconds as nanoseconds
 from mlnb.service.log_tables import OF_A_ROW, LogDatabase, busy, unwritable
 
 _INLINE_ROWS = 128
-_CHECKPOINT_ROWS = 4096
+_CHECKPOINT_ROWS = 16_384  # some 45 MB of write-ahead log; each checkpoint keeps answers waiting for one fsync
 _LOGGER = logging.getLogger("mlnb.service")
 UNLOGGED = "mlnb_log_unlogged_rows_total"
 _FAST_ROWS = 50_000
