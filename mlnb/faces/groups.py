@@ -182,12 +182,12 @@ def services_roll(asked: Asked, name: str, to: str | None) -> int:
 
 @services.command("export")
 @_service
-@click.argument("kind", type=click.Choice(["systemd", "systemd-user", "compose"]))
+@click.argument("kind", type=click.Choice(["systemd", "systemd-user", "compose", "prometheus", "grafana"]))
 @click.option("-o", "--out", type=_FILE, metavar="FILE", help="Write it there instead of printing it.")
 @click.option("--image", default="", metavar="IMAGE", help="For compose: the image; by default the one of its Bento.")
 @click.pass_obj
 def services_export(asked: Asked, name: str, kind: str, out: Path | None, image: str) -> int:
-    """Print a hardened systemd unit, of the system or of a user, or a compose file that runs a service."""
+    """Print what runs a service (a hardened systemd unit, a compose file) or watches it (Prometheus, Grafana)."""
     from mlnb.faces.operate import answer_export
 
     return answer_export(asked, name, kind, out, image)

@@ -58,8 +58,9 @@ def answer_logs(asked: Asked, name: str, lines: int, *, follow: bool) -> int:
 
 
 def answer_export(asked: Asked, name: str, kind: str, out: Path | None, image: str) -> int:
-    """Write a systemd unit or a compose file of a service, or print it."""
-    from mlnb.service.exported import compose_file, systemd_unit
+    """Write a file for whoever runs or watches a service, or print it."""
+    from mlnb.service.dashboard import grafana_dashboard
+    from mlnb.service.exported import compose_file, scrape_config, systemd_unit
 
     project = asked.project()
     deployment = project.services.status(name)
@@ -67,6 +68,10 @@ def answer_export(asked: Asked, name: str, kind: str, out: Path | None, image: s
     folder = project.state.services / name
     if kind == "compose":
         text = compose_file(deployment, project.state.project, folder, image, project.settings)
+    elif kind == "prometheus":
+        text = scrape_config(deployment, project.state.project, folder, project.settings)
+    elif kind == "grafana":
+        text = grafana_dashboard(name)
     else:
         text = systemd_unit(deployment, folder, predictions, project.settings, user=kind == "systemd-user")
     if out is None:

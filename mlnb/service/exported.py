@@ -1,8 +1,11 @@
 """A deployment becomes a file for whoever runs it from then on: a hardened systemd unit, or a compose file.
 
+And for whoever watches it: what Prometheus must know to scrape it (`mlnb.service.dashboard` has Grafana's part).
+
 References
 ----------
-systemd.service(5), systemd.exec(5), systemd.syntax(7) for quoting; the Compose Specification, compose-spec.io.
+systemd.service(5), systemd.exec(5), systemd.syntax(7) for quoting; the Compose Specification, compose-spec.io;
+Prometheus's configuration, ``scrape_config``.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 from string import Template
+from urllib.parse import urlsplit
 
 from mlnb.errors import ServiceError
 from mlnb.service.access import FILE as TOKENS
@@ -134,6 +138,32 @@ def compose_file(deployment: Deployment, project: Path, folder: Path, image: str
         health=_scalar(["CMD", "/opt/service/bin/python", "-c", _HEALTH_TLS if configuration.tls_cert else _HEALTH]),
         stop_s=_stop_s(settings),
     )
+
+
+def scrape_config(deployment: Deployment, project: Path, folder: Path, settings: Settings) -> str:
+    """Return what Prometheus needs to scrape a service: ``job`` is its name, as the dashboard expects.
+
+    A guarded service is asked with a token that lies in a file on Prometheus's machine; none is written here.
+
+    Parameters
+    ----------
+    deployment : Deployment
+        Of the local target.
+    project, folder : Path
+        What the files are named from that the settings name, and the service's folder, where its tokens are.
+    settings : Settings
+        The project's.
+    """
+    configuration = configure(settings.service, {})
+    job: dict[str, object] = {"job_name": deployment.name}
+    if configuration.tls_cert:
+        certificate = str(project / configuration.tls_cert)
+        job |= {"scheme": "https", "tls_config": {"ca_file": certificate}}
+    guarded = bool(configuration.tokens_file) or (folder / TOKENS).is_file()
+    if guarded and "metrics" not in configuration.public.split():
+        job["authorization"] = {"credentials_file": f"/etc/prometheus/mlnb-{deployment.name}.token"}
+    job["static_configs"] = [{"targets": [urlsplit(deployment.url).netloc]}]
+    return _filled("prometheus.template", name=deployment.name, jobs=json.dumps([job], ensure_ascii=False))
 
 
 def _mount(path: Path, target: str) -> dict[str, object]:

@@ -25,6 +25,7 @@ _FAMILIES = (
     ("mlnb_http_requests", "counter", "Requests answered."),
     ("mlnb_warnings", "counter", "Values unlike what a version has seen, by column: unseen, below, above."),
     ("mlnb_connections_ended", "counter", "Connections ended for what they sent or did not send, by status."),
+    ("mlnb_log_unlogged_rows", "counter", "Rows that were answered and could not be logged."),
     ("mlnb_requests_late", "counter", "Requests that were not scored because their deadline had passed."),
     ("mlnb_requests_shed", "counter", "Requests refused because too many were under way."),
     ("mlnb_rows", "counter", "Rows predicted."),
