@@ -17,7 +17,7 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-_SAME = ("scikit-learn", "pandas", "numpy", "pyarrow", "joblib")
+_SAME = ("scikit-learn", "pandas", "numpy", "joblib")  # MLflow has its own limit on pyarrow
 _PIECE_ROWS = 100_000
 
 
