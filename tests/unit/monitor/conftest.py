@@ -7,14 +7,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-from hypothesis import settings
 
 from mlnb.model.signature import Column, Signature
 from mlnb.monitor.reference import Reference, summarise
 from mlnb.service.log_reader import Batch
-
-settings.register_profile("no deadline", deadline=None)  # a busy machine is no counterexample
-settings.load_profile("no deadline")
 
 DAY = 24 * 3_600_000_000_000
 START = 1_356_998_400_000_000_000  # 2013-01-01T00:00:00Z

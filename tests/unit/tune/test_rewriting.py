@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mlnb.notebook.document import read_document
@@ -61,7 +61,6 @@ VALUES: st.SearchStrategy[Json] = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])  # a loaded machine draws slowly
 @given(before=VALUES, value=VALUES)
 def test_the_changed_cell_declares_exactly_the_new_value(tmp_path_factory, before: Json, value: Json) -> None:
     folder = tmp_path_factory.mktemp("nb")
