@@ -4,118 +4,31 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import signal
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
-from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 
 from mlnb.faces.cli import main
 from mlnb.monitor.versus import versus
-from mlnb.project import Project
-from mlnb.registry.version import Draft
 from mlnb.service.bento import Bento
-from mlnb.service.log_reader import read_dated_labels, read_predictions
-from mlnb.service.skew import read_sample
+from mlnb.service.log_reader import read_dated_labels
 from mlnb.service.traffic import caller_digest
+from tests.bench.kills import until
 from tests.bench.swap import Move, moved, under_load
-
-BROKEN_HOOKS = """
-def preprocess(rows: list[dict]):
-    raise RuntimeError("out of order")
-"""
-
-
-class Site:
-    """A project with three versions of a model, the first of which answers from two processes.
-
-    Versions 1 and 2 disagree about age; the hook of version 3 fails at each request.
-    """
-
-    def __init__(self, folder: Path, packages: dict[int, Path], broken: Path, bento: Bento) -> None:
-        (folder / "pyproject.toml").write_text("[tool.mlnb]\n[tool.mlnb.service]\nworkers = 2\n")
-        self.project = Project(folder)
-        for package in (packages[1], packages[2], broken):
-            files = {path.name: self.project.state.files.put(path)[0] for path in sorted(package.iterdir())}
-            signature = json.loads((package / "signature.json").read_bytes())
-            self.project.models.register(Draft("delays", "ada", "onnx", files, signature=signature))
-        self.project.promote("delays/1", "production")
-        self.url = self.project.services.start("delays", bento.path)
-        self.rows = read_sample(packages[1])
-        self._connection = HTTPConnection("127.0.0.1", self.url.port, timeout=30)
-
-    def close(self) -> None:
-        self._connection.close()
-        self.project.services.stop("delays")
-
-    def mlnb(self, *words: str, code: int = 0) -> str:
-        out, err = io.StringIO(), io.StringIO()
-        with redirect_stdout(out), redirect_stderr(err):
-            found = main([*words, "--project", str(self.project.root)])
-        assert found == code, (words, out.getvalue(), err.getvalue())
-        return out.getvalue() + err.getvalue()
-
-    def traffic(self, *words: str) -> dict[str, dict[str, object]]:
-        return json.loads(self.mlnb("services", "traffic", "delays", *words, "--json"))["traffic"]
-
-    def ask(self, caller: str = "", header: str = "X-Caller-Id", rows: Sequence[object] = ()) -> tuple[int, dict]:
-        body = json.dumps({"rows": rows or self.rows[:1]})
-        self._connection.request("POST", "/predict", body, {header: caller} if caller else {})
-        response = self._connection.getresponse()
-        return response.status, json.loads(response.read())
-
-    def version(self, caller: str = "", header: str = "X-Caller-Id") -> str:
-        status, answer = self.ask(caller, header)
-        assert status == 200, answer
-        return str(answer["version"])
-
-    def logged(self, *, shadow: bool = False) -> list[dict[str, object]]:
-        """Every row of the log, as mappings."""
-        names = ("id", "version", "status", "role", "caller", "shadow_of", "prediction", "probabilities", "request_id")
-        folder = self.project.state.predictions / "delays"
-        return [
-            dict(zip(names, row, strict=True))
-            for batch in read_predictions(folder, shadow=shadow)
-            for row in zip(*(getattr(batch, name) for name in names), strict=True)
-        ]
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait for something that comes soon."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-@pytest.fixture(scope="module")
-def broken_package(tmp_path_factory: pytest.TempPathFactory, hooked_package: Path) -> Path:
-    """A version that loads and then fails at each request."""
-    from mlnb.model.scorer import file_digest
-    from mlnb.store.signing import sign
-
-    folder = tmp_path_factory.mktemp("broken") / "package"
-    shutil.copytree(hooked_package, folder)
-    (folder / "hooks.py").write_text(BROKEN_HOOKS)
-    document = json.loads((folder / "package.json").read_text())
-    digest = file_digest(folder / "hooks.py")
-    document["files"]["hooks.py"] = digest
-    signature, key = sign(digest)
-    document["signatures"]["hooks.py"] = {"signature": signature, "key": key}
-    (folder / "package.json").write_text(json.dumps(document))
-    return folder
+from tests.unit.service.traffic_site import BROKEN_HOOKS, Site, hooked
 
 
 @pytest.fixture(scope="module")
 def site(
-    tmp_path_factory: pytest.TempPathFactory, packages: dict[int, Path], broken_package: Path, bento: Bento
+    tmp_path_factory: pytest.TempPathFactory, packages: dict[int, Path], hooked_package: Path, bento: Bento
 ) -> Iterator[Site]:
-    site = Site(tmp_path_factory.mktemp("site"), packages, broken_package, bento)
+    """Versions 1 and 2 disagree about age; the hook of version 3 fails at each request."""
+    broken = hooked(tmp_path_factory.mktemp("broken") / "package", hooked_package, BROKEN_HOOKS)
+    site = Site(tmp_path_factory.mktemp("site"), {**packages, 3: broken}, bento)
     yield site
     site.close()
 
