@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import configparser
 import json
+import os
 import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -59,13 +62,16 @@ def test_a_unit_starts_the_service_from_its_bento_and_may_write_two_folders_alon
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
-def test_systemd_itself_finds_nothing_wrong_with_a_unit(bento: Bento, tmp_path: Path) -> None:
+@pytest.mark.parametrize("user", [False, True], ids=["of the system", "of a user"])
+def test_systemd_itself_finds_nothing_wrong_with_a_unit(bento: Bento, tmp_path: Path, user: bool) -> None:
     folder, predictions = tmp_path / "with space", tmp_path / "100%"
     for path in (folder, predictions):
         path.mkdir()
     unit = tmp_path / "mlnb-delays.service"
-    unit.write_text(systemd_unit(deployed(bento.path), folder, predictions, Settings(), user=False))
-    checked = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
+    unit.write_text(systemd_unit(deployed(bento.path), folder, predictions, Settings(), user=user))
+    verify = ["systemd-analyze", *(["--user"] if user else []), "verify", str(unit)]
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}  # a manager of a user's own asks for it
+    checked = subprocess.run(verify, env=environment, capture_output=True, text=True, check=False)
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
@@ -112,3 +118,28 @@ def test_a_compose_file_is_guarded_as_the_service_is_and_tells_no_key(bento: Ben
     assert all(one["read_only"] and not one["bind"]["create_host_path"] for one in service["volumes"][1:])
     assert service["environment"]["MLNB_LOG_REDACT_KEY"].startswith("${MLNB_LOG_REDACT_KEY:?")
     assert "never told" not in text
+
+
+def test_compose_files_are_what_the_compose_specification_allows(bento: Bento, tmp_path: Path) -> None:
+    """Its own schema (Apache License 2.0) says so; check-jsonschema carries it."""
+    from jsonschema import Draft202012Validator
+
+    carried = distribution("check-jsonschema").locate_file("check_jsonschema/builtin_schemas/vendor/compose-spec.json")
+    schema = Draft202012Validator(json.loads(Path(str(carried)).read_text("utf-8")))
+    folder = tmp_path / ".mlnb" / "services" / "delays"
+    folder.mkdir(parents=True)
+    (folder / "tokens.json").write_text("{}")
+    guarded = {"tls_cert": "own.pem", "tls_key": 'a "b": $key.pem', "log_redact": "age", "log_redact_key": "k"}
+    spoken = {"grpc_port": 8081, "drain_s": 2.5, "access_log": True, "log_segments": "s3://$x"}
+    other = replace(deployed(bento.path), grpc_port=3951, name="Late.Flights_2")
+    for one, image, settings in (
+        (deployed(bento.path), "", Settings()),
+        (deployed(bento.path), "registry:5000/a/b@sha256:00", Settings(service={"workers": 2})),
+        (deployed(bento.path), "", Settings(host="0.0.0.0", service=guarded)),
+        (other, "", Settings(host="::1", service=spoken)),
+    ):
+        text = compose_file(one, tmp_path, folder, image, settings)
+        assert [error.message for error in schema.iter_errors(yaml.safe_load(text))] == []
+    for right, wrong in (("stop_grace_period", "stop_grace"), ("read_only: true", "read_only: [1]")):
+        assert right in text
+        assert not schema.is_valid(yaml.safe_load(text.replace(right, wrong)))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
 from mlnb.errors import ServiceError
 from mlnb.faces.cli import main
@@ -412,3 +413,4 @@ def test_the_verbs_list_restart_and_follow(
     assert seen.rstrip("\n") in verb("logs", "delays", "-n", "50")
     assert verb("logs", "delays", "-n", "1").count("\n") == 1
     assert "ExecStart=" in verb("export", "delays", "systemd")
+    assert list(yaml.safe_load(verb("export", "delays", "compose"))["services"]) == ["delays"]
