@@ -267,7 +267,7 @@ class RegistryError(MlnbError):
 
 
 class OvertakenError(RegistryError):
-    """The alias was moved while the gates were judged: another version holds it than the one they looked at."""
+    """The alias was moved, or its traffic changed, while somebody decided: it is not what gates or people looked at."""
 
 
 class ServiceError(MlnbError):

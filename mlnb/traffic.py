@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from mlnb.effects import WAIT_S, follow
-from mlnb.errors import GateError, PolicyError, RegistryError, ServiceError, UsageError
+from mlnb.errors import GateError, OvertakenError, PolicyError, RegistryError, ServiceError, UsageError
 from mlnb.judging.case import Bench
 from mlnb.judging.judgement import reconsider
-from mlnb.registry.audit import AuditRow
 from mlnb.registry.gates import parse_gate
 from mlnb.registry.outbox import Outbox
 from mlnb.registry.policy import Act, read_policy
@@ -91,26 +91,20 @@ class Desk:
 
     def take_over(self, name: str) -> tuple[Event, ...]:
         """Take what a service did by itself into the audit log, each event once; return those."""
-        live = self._target.live(name)
-        for event in live.events:
-            subject = f"{event.model}@{event.alias}"
-            if not any(row.detail.get("experiment") == event.id for row in self._ended(subject)):
-                detail = {
-                    "experiment": event.id,
-                    "version": event.version,
-                    "back_to": event.base,
-                    "at": event.at,
-                    "reason": event.reason,
-                    "evidence": dict(event.evidence),
-                }
-                self._audit.record(f"service {name}", "canary-abort", subject, detail)
-            standing = live.traffic.get(event.alias)
-            if standing is not None and standing.id == event.id:
-                left = replace(standing, canary=None) if standing.shadows else None
-                self._route(name, live, event.alias, left)
-                live = self._target.live(name)
-            self._target.forget(name, event.id)
-        return live.events
+        if not self._target.live(name).events:
+            return ()
+        with self._alone(name):
+            live = self._target.live(name)
+            events = live.events  # another process may have taken some over meanwhile
+            for event in events:
+                self._tell(name, event)
+                standing = live.traffic.get(event.alias)
+                if standing is not None and standing.id == event.id:
+                    left = replace(standing, canary=None) if standing.shadows else None
+                    self._follow(name, live, event.alias, left)
+                    live = self._target.live(name)
+                self._target.forget(name, event.id)
+        return events
 
     def split(self, name: str, alias: str, shares: Mapping[int, float], sticky: str, *, reason: str = "") -> Live:
         """Spread an alias over versions; callers move only where shares change.
@@ -278,7 +272,25 @@ class Desk:
         return self._target.live(name)
 
     def _route(self, name: str, live: Live, alias: str, traffic: Traffic | None) -> None:
+        """Give an alias other traffic than was seen; that of other aliases is what it is by now."""
+        with self._alone(name):
+            now = self._target.live(name)
+            if (now.aliases.get(alias), now.traffic.get(alias)) != (live.aliases.get(alias), live.traffic.get(alias)):
+                raise OvertakenError(
+                    f"{name}@{alias}, or its traffic, was changed by somebody else meanwhile.",
+                    f"See what it is now, and decide again: mlnb services traffic {name}.",
+                    model=name,
+                    alias=alias,
+                )
+            self._follow(name, now, alias, traffic)
+
+    def _follow(self, name: str, live: Live, alias: str, traffic: Traffic | None) -> None:
         others = {one: spread for one, spread in live.traffic.items() if one != alias}
+        follow(name, self._registry, self._target, others if traffic is None else {**others, alias: traffic})
+
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        """Keep all others from the services of this ledger: what is read now is still so when it is written."""
         with self._outbox.delivering(WAIT_S) as alone:
             if not alone:
                 raise ServiceError(
@@ -286,10 +298,22 @@ class Desk:
                     "Wait until it has ended, then try again; mlnb audit effects tells what waits.",
                     service=name,
                 )
-            follow(name, self._registry, self._target, others if traffic is None else {**others, alias: traffic})
+            yield
 
-    def _ended(self, subject: str) -> list[AuditRow]:
-        return [row for row in self._audit.log(subject) if row.action == "canary-abort"]
+    def _tell(self, name: str, event: Event) -> None:
+        """Write an event into the audit log, where a process that died has not done so before."""
+        subject = f"{event.model}@{event.alias}"
+        told = self._audit.log(subject, action="canary-abort")
+        if not any(row.detail.get("experiment") == event.id for row in told):
+            detail = {
+                "experiment": event.id,
+                "version": event.version,
+                "back_to": event.base,
+                "at": event.at,
+                "reason": event.reason,
+                "evidence": dict(event.evidence),
+            }
+            self._audit.record(f"service {name}", "canary-abort", subject, detail)
 
 
 def _refuse_second(name: str, alias: str, standing: object) -> None:

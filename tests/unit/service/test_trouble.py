@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 
+from mlnb.errors import MlnbError, OvertakenError
+from mlnb.project import Project
 from mlnb.service.bento import Bento
 from mlnb.service.log_reader import read_predictions
+from mlnb.traffic import Desk
 from tests.bench.kills import Callers, until
 from tests.unit.service.traffic_site import BROKEN_HOOKS, SETTINGS, Led, Site, hooked
 
@@ -103,7 +108,7 @@ def taken_back(site: Site, version: int, share: str) -> dict[str, object]:
     until(lambda: heard(site) == {"delays/1"})  # nobody at a terminal has done anything
     assert "canary-abort" in site.mlnb("audit", "log")
     assert site.traffic() == {}
-    assert site.project.models.aliases("delays") == {"production": 1}
+    assert site.project.models.aliases("delays")["production"] == 1
     row = [row for row in site.project.audit.log("delays@production") if row.action == "canary-abort"][-1]
     assert (row.actor, row.detail["version"], row.detail["back_to"]) == ("service delays", version, 1)
     sentence = f"delays/{version} was taken back from production at {share} of the requests: "
@@ -142,6 +147,69 @@ def test_a_canary_that_begins_to_fail_after_its_last_step_is_taken_back_while_it
     with led.made("broken"):
         evidence = taken_back(site, 4, "100%")
     assert 0.0 < evidence["error_rate"] < 1.0  # type: ignore[operator]
+
+
+def at_once(site: Site, *acts: Callable[[Desk], object]) -> list[object]:
+    """Let as many people act at the same time, each with a project of their own; return what came of it."""
+    ready = threading.Barrier(len(acts))
+
+    def act(one: Callable[[Desk], object]) -> object:
+        project = Project(site.project.root)
+        desk = Desk(project.bench, project.services, project.outbox, project.actor)
+        ready.wait(60)
+        try:
+            return one(desk)
+        except MlnbError as error:
+            return error
+        finally:
+            project.ledger.close()
+
+    with ThreadPoolExecutor(len(acts)) as pool:
+        return list(pool.map(act, acts))
+
+
+def test_the_end_of_a_canary_that_several_people_see_at_once_is_told_once(site: Site) -> None:
+    told = site.mlnb("services", "canary", "delays", "3", "--steps", "50", "--every", "10m", "--json")
+    experiment = json.loads(told)["traffic"]["production"]["id"]
+    until(lambda: heard(site) == {"delays/1"})
+    at_once(site, *[lambda desk: desk.live("delays")] * 6)
+    rows = site.project.audit.log("delays@production", action="canary-abort")
+    assert [row.detail["experiment"] for row in rows].count(experiment) == 1
+    assert site.traffic() == {}
+
+
+def test_traffic_of_two_aliases_that_two_people_change_at_once_is_that_of_both(site: Site) -> None:
+    site.project.promote("delays/1", "staging")
+    for _ in range(3):
+        at_once(
+            site,
+            lambda desk: desk.split("delays", "production", {1: 0.5, 2: 0.5}, ""),
+            lambda desk: desk.shadow("delays", "staging", 2, 1.0),
+        )
+        assert set(site.traffic()) == {"production", "staging"}
+        at_once(
+            site,
+            lambda desk: desk.off("delays", "production"),
+            lambda desk: desk.off("delays", "staging"),
+        )
+        assert site.traffic() == {}
+
+
+def test_who_changes_the_traffic_of_an_alias_has_seen_what_it_was_or_is_told_to_look_again(site: Site) -> None:
+    for _ in range(3):
+        before = len(site.project.audit.log("delays@production", action="traffic"))
+        came = at_once(
+            site,
+            lambda desk: desk.split("delays", "production", {1: 0.5, 2: 0.5}, ""),
+            lambda desk: desk.split("delays", "production", {1: 0.25, 2: 0.75}, ""),
+        )
+        overtaken = [one for one in came if isinstance(one, OvertakenError)]
+        rows = site.project.audit.log("delays@production", action="traffic")[before:]
+        assert len(rows) + len(overtaken) == len(came)
+        [experiment] = {row.detail["experiment"] for row in rows}  # the second goes on with that of the first
+        assert site.traffic()["production"]["id"] == experiment
+        assert all("was changed by somebody else meanwhile" in str(one) for one in overtaken)
+        site.traffic("--off")
 
 
 def test_another_configuration_is_taken_up_under_load_and_loses_no_answer(site: Site, body: bytes) -> None:
