@@ -275,7 +275,11 @@ class Desk:
         """Give an alias other traffic than was seen; that of other aliases is what it is by now."""
         with self._alone(name):
             now = self._target.live(name)
-            if (now.aliases.get(alias), now.traffic.get(alias)) != (live.aliases.get(alias), live.traffic.get(alias)):
+            same = (now.aliases.get(alias), now.traffic.get(alias)) == (
+                live.aliases.get(alias),
+                live.traffic.get(alias),
+            )
+            if not same or (traffic is not None and alias in self._moved(name, now)):
                 raise OvertakenError(
                     f"{name}@{alias}, or its traffic, was changed by somebody else meanwhile.",
                     f"See what it is now, and decide again: mlnb services traffic {name}.",
@@ -285,8 +289,14 @@ class Desk:
             self._follow(name, now, alias, traffic)
 
     def _follow(self, name: str, live: Live, alias: str, traffic: Traffic | None) -> None:
-        others = {one: spread for one, spread in live.traffic.items() if one != alias}
+        ended = {alias, *self._moved(name, live)}
+        others = {one: spread for one, spread in live.traffic.items() if one not in ended}
         follow(name, self._registry, self._target, others if traffic is None else {**others, alias: traffic})
+
+    def _moved(self, name: str, live: Live) -> set[str]:
+        """Return the aliases that have been moved, and whose service does not follow yet."""
+        aliases = self._registry.aliases(name)
+        return {alias for alias, number in live.aliases.items() if aliases.get(alias) != number}
 
     @contextmanager
     def _alone(self, name: str) -> Iterator[None]:

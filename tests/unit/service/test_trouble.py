@@ -212,6 +212,20 @@ def test_who_changes_the_traffic_of_an_alias_has_seen_what_it_was_or_is_told_to_
         site.traffic("--off")
 
 
+def test_traffic_of_an_alias_that_has_moved_ends_although_the_service_does_not_follow_yet(site: Site) -> None:
+    site.project.promote("delays/1", "staging")
+    site.traffic("--split", "1=0.5,2=0.5")
+    site.project.models.promote("delays/2", "production", by="ada")
+    try:
+        told = site.mlnb("services", "traffic", "delays", "--split", "1=0.2,2=0.8", code=2)
+        assert "delays@production, or its traffic, was changed by somebody else meanwhile" in told
+        assert set(site.traffic("--alias", "staging", "--shadow", "3")) == {"staging"}
+        assert heard(site) == {"delays/2"}
+    finally:
+        site.traffic("--alias", "staging", "--off")
+        site.project.promote("delays/1", "production")
+
+
 def test_another_configuration_is_taken_up_under_load_and_loses_no_answer(site: Site, body: bytes) -> None:
     two = json.dumps({"rows": site.rows[:2]}).encode()
 
