@@ -1,9 +1,8 @@
 """A reference column and the counts of a span become a `Drift`: how far apart they are, by each distance.
 
-Jensen-Shannon, PSI, Hellinger and total variation are taken over *cells*: the bins of a number joined to at most 16
-of about equal weight in the reference (fine bins would measure noise), or the 31 most frequent categories and one
-cell for all others; and one cell for missing and unusable values, so that a column that falls silent drifts.
-Kolmogorov-Smirnov and Wasserstein are for numbers, over the full bins, among the values present.
+Jensen-Shannon, PSI, Hellinger and total variation are taken over the cells of `mlnb.monitor.cells`, and one cell for
+missing and unusable values, so that a column that falls silent drifts. Kolmogorov-Smirnov and Wasserstein are for
+numbers, over the full bins, among the values present.
 """
 
 from __future__ import annotations
@@ -15,12 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlnb.monitor import distance
+from mlnb.monitor.cells import cell_of_bins
 from mlnb.monitor.feature import Feature, Numeric
 from mlnb.monitor.values import Floats, Ints
 from mlnb.monitor.window import Tally
-
-CELLS = 16
-CATEGORY_CELLS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,24 +82,14 @@ def cells(feature: Feature, tallies: Sequence[Tally]) -> tuple[Ints, Ints]:
     """
     if isinstance(feature, Numeric):
         counts = np.array(feature.counts, dtype=np.int64)
-        groups = _groups(counts)
     else:
         counts = np.array([*feature.counts, feature.other], dtype=np.int64)
-        groups = np.minimum(np.arange(counts.size), CATEGORY_CELLS - 1)
+    groups = cell_of_bins(feature)
     starts = np.flatnonzero(np.diff(groups, prepend=-1))
     current = np.array([tally.counts for tally in tallies], dtype=np.int64).reshape(len(tallies), counts.size)
     absent = np.array([tally.missing + tally.unusable for tally in tallies], dtype=np.int64)
     joined = np.append(np.add.reduceat(counts, starts), feature.missing)
     return joined, np.column_stack([np.add.reduceat(current, starts, axis=1), absent])
-
-
-def _groups(counts: Ints) -> Ints:
-    total = counts.sum()
-    if total == 0:
-        return np.zeros(counts.size, dtype=np.int64)
-    middle = (np.cumsum(counts) - counts / 2) / total
-    groups = np.minimum((middle * CELLS).astype(np.int64), CELLS - 1)
-    return np.unique(groups, return_inverse=True)[1].astype(np.int64)
 
 
 def _finite(feature: Numeric) -> Floats:

@@ -17,10 +17,14 @@ from mlnb.errors import MonitorError, NewerFormatError
 from mlnb.model.naming import name_of
 from mlnb.model.signature import Column, Signature
 from mlnb.monitor.answer import NAMED, SEVERAL, watched
+from mlnb.monitor.dispersion import Scale, scales_of
 from mlnb.monitor.feature import Categorical, Feature, Json, Numeric, categorical, numeric, parse_feature
 from mlnb.monitor.values import Floats, Values
 
 FORMAT = 1
+
+PREDICTION, SCORE = "@prediction", "@score"
+"""Under which the dispersion of the answers is written; no column of a signature is named so by a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,9 @@ class Reference:
         The answers: classes, or numbers; of several values the one that `mlnb.monitor.answer.watched` says.
     score : Numeric or None
         Of a classifier with probabilities: of two classes that of the second one, of more the largest probability.
+    dispersion : mapping of str to tuple of Scale
+        By column, the prediction and the score among them as ``@prediction`` and ``@score``: how much chunks of the
+        sample vary. Empty in a reference that was written before mlnb 0.3.
     """
 
     rows: int
@@ -49,6 +56,7 @@ class Reference:
     features: tuple[Feature, ...]
     prediction: Feature
     score: Numeric | None = field(default=None)
+    dispersion: Mapping[str, tuple[Scale, ...]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON object that is written as ``reference.json``."""
@@ -60,6 +68,7 @@ class Reference:
             "features": [feature.to_json() for feature in self.features],
             "prediction": self.prediction.to_json(),
             "score": None if self.score is None else self.score.to_json(),
+            "dispersion": {name: [scale.to_json() for scale in scales] for name, scales in self.dispersion.items()},
         }
 
     @classmethod
@@ -118,7 +127,11 @@ def summarise(
         prediction = numeric("prediction", predictions)
     scored = probabilities is not None and len(probabilities) and signature.task not in SEVERAL
     score = numeric("score", scores_of(probabilities)) if scored and probabilities is not None else None
-    return Reference(rows, signature.task, classes, features, prediction, score)
+    dispersion = {one.name: scales_of(one, columns.get(one.name, [None] * rows)) for one in features}
+    dispersion[PREDICTION] = scales_of(prediction, predictions)
+    if score is not None and probabilities is not None:
+        dispersion[SCORE] = scales_of(score, scores_of(probabilities))
+    return Reference(rows, signature.task, classes, features, prediction, score, dispersion)
 
 
 def scores_of(probabilities: Sequence[Sequence[float]] | Floats) -> Floats:
@@ -152,4 +165,8 @@ def _parse(document: Json) -> Reference:
         features=tuple(parse_feature(feature) for feature in cast("list[Json]", document["features"])),
         prediction=parse_feature(cast(Json, document["prediction"])),
         score=parsed,
+        dispersion={
+            name: tuple(Scale.from_json(scale) for scale in scales)
+            for name, scales in cast("dict[str, list[list[float]]]", document.get("dispersion", {})).items()
+        },
     )
