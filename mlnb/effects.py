@@ -44,7 +44,7 @@ class Notifier(Protocol):
         Parameters
         ----------
         event : mapping of str to JSON value
-            A `Promotion` in JSON, with its ``id`` and ``text``, a sentence.
+            A `Promotion` in JSON with its ``id``, or an alarm (``event`` is ``"alarm"``); and ``text``, a sentence.
         key : str
             The same whenever this event is sent again, and of no other.
 
@@ -119,15 +119,21 @@ class Courier:
         self._begun = local()
 
     @contextmanager
-    def planned(self) -> Iterator[tuple[Effect, ...]]:
-        """Give what the move of the block must cause; a death between it and its delivery leaves a file behind.
+    def planned(self, *, moves: bool = True) -> Iterator[tuple[Effect, ...]]:
+        """Give what the act of the block must cause; a death between it and its delivery leaves a file behind.
 
         The delivery is to come in the same thread.
+
+        Parameters
+        ----------
+        moves : bool
+            Whether the act moves an alias: the service follows. Else people are told, and nothing more.
         """
         marks = self._marks()
         marks.append(self._undone.begin())
         try:
-            yield effects_of(self._settings, self._state.place)
+            planned = effects_of(self._settings, self._state.place)
+            yield planned if moves else tuple(effect for effect in planned if effect.kind == NOTIFY)
         except BaseException as error:
             # A ledger that is lost while it commits may have moved the alias; what refuses a move has not.
             moved = isinstance(error, StateError) or not isinstance(error, MlnbError)
@@ -226,10 +232,14 @@ class Courier:
         notifier = _notifiers(self._settings).get(name)
         if notifier is None:
             raise ServiceError(
-                f"The notifier {name!r}, which is to tell of a move of {effect.model}, is not set up here.",
+                f"The notifier {name!r}, which is to tell of {effect.model}, is not set up here.",
                 "Set it up again, see [tool.mlnb] notify_url; until then the message waits.",
                 service=effect.model,
             )
+        alarm = effect.payload.get("alarm")
+        if isinstance(alarm, Mapping):  # it brings its own sentence
+            notifier.send(dict(alarm), effect.key)
+            return
         promotion = effect.payload.get("promotion")
         event = dict(promotion) if isinstance(promotion, Mapping) else {}
         notifier.send({**event, "text": sentence(event)}, effect.key)

@@ -39,7 +39,7 @@ class Effect:
     kind : str
         What is to be done, such as ``route`` or ``notify``.
     payload : mapping of str to JSON value
-        With what; no secrets. The move that causes it is added to it as ``promotion``.
+        With what; no secrets. The act that causes it is added to it, as ``promotion`` or ``alarm``.
     """
 
     kind: str
@@ -158,15 +158,28 @@ class Outbox:
 
 
 def enqueue(
-    connection: Connection, at: datetime, model: str, effects: Iterable[Effect], cause: Mapping[str, object]
+    connection: Connection,
+    at: datetime,
+    model: str,
+    effects: Iterable[Effect],
+    cause: Mapping[str, object],
+    kind: str = "promotion",
 ) -> dict[str, str]:
-    """Add the effects of a move in the caller's writing transaction; return what the audit log keeps of each, by id."""
+    """Add the effects of an act in the caller's writing transaction; return what the audit log keeps of each, by id.
+
+    Parameters
+    ----------
+    cause : mapping of str to JSON value
+        What people are told of the act.
+    kind : str
+        Under which name the payload holds it: ``promotion`` or ``alarm``.
+    """
     records = {}
     for effect in effects:
         row = {
             "model": model,
             "kind": effect.kind,
-            "payload": canonical({**effect.payload, "promotion": cause}),
+            "payload": canonical({**effect.payload, kind: cause}),
             "created_at": time_text(at),
             "attempts": 0,
             "not_before": time_text(at),

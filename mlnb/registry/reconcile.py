@@ -13,7 +13,7 @@ from sqlalchemy import Table, select
 from sqlalchemy.engine import Connection, RowMapping
 
 from mlnb.registry.signed import effect_record, record_of
-from mlnb.store.tables import ALIAS, APPROVAL, MODEL, OUTBOX, PROMOTION, TAG, VERSION
+from mlnb.store.tables import ALARM, ALIAS, APPROVAL, MODEL, OUTBOX, PROMOTION, TAG, VERSION
 
 Fault = tuple[int, str]
 """Id of the audit row that is contradicted (0 where none speaks of it), and the sentence."""
@@ -44,7 +44,7 @@ class Acts:
 
     Attributes
     ----------
-    versions, promotions, approvals, effects : dict of str to Said
+    versions, promotions, approvals, alarms, effects : dict of str to Said
         By reference, or by id.
     tags : dict
         By reference and name: the audit row and the value.
@@ -64,6 +64,7 @@ class Acts:
         self.versions: dict[str, Said] = {}
         self.promotions: dict[str, Said] = {}
         self.approvals: dict[str, Said] = {}
+        self.alarms: dict[str, Said] = {}
         self.effects: dict[str, Said] = {}
         self.tags: dict[tuple[str, str], tuple[int, str]] = {}
         self.signed: dict[int, str] = {}
@@ -93,6 +94,10 @@ class Acts:
         elif action == "approve":
             detail = json.loads(row["detail"])
             self.approvals[str(detail["approval"])] = Said(number, detail["record"])
+        elif action in ("alarm", "acknowledge"):
+            detail = json.loads(row["detail"])
+            self.alarms[str(detail["alarm"])] = Said(number, detail["record"])
+            self._take_effects(number, detail)
         elif action == "tag":
             detail = json.loads(row["detail"])
             self.tags[subject, detail["name"]] = (number, detail["value"])
@@ -101,15 +106,18 @@ class Acts:
 
     def _take_move(self, number: int, digest: str, detail: dict[str, object]) -> None:
         self.promotions[str(detail["promotion"])] = Said(number, str(detail["record"]))
-        effects = detail.get("effects", {})
-        if isinstance(effects, dict):
-            self.effects.update({str(key): Said(number, str(record)) for key, record in effects.items()})
+        self._take_effects(number, detail)
         if detail.get("signed") is True:
             self.signed[number] = digest
         elif self.signed:
             self.unsigned_after_signed = self.unsigned_after_signed or number
         else:
             self.unsigned += 1
+
+    def _take_effects(self, number: int, detail: dict[str, object]) -> None:
+        effects = detail.get("effects", {})
+        if isinstance(effects, dict):
+            self.effects.update({str(key): Said(number, str(record)) for key, record in effects.items()})
 
 
 def reconcile(connection: Connection, acts: Acts) -> Iterator[Fault]:
@@ -123,6 +131,7 @@ def reconcile(connection: Connection, acts: Acts) -> Iterator[Fault]:
         _compare("Version", acts.versions, _records(connection, VERSION, "{model}/{number}")),
         _compare("Promotion", acts.promotions, _records(connection, PROMOTION, "{id}")),
         _compare("Approval", acts.approvals, _records(connection, APPROVAL, "{id}")),
+        _compare("Alarm", acts.alarms, _records(connection, ALARM, "{id}")),
         _compare("Effect", acts.effects, _effects(connection)),
         _fault_of_tags(connection, acts),
         _fault_of_aliases(connection),

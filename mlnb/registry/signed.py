@@ -40,7 +40,7 @@ Row = Mapping[str, object] | RowMapping
 
 
 def record_of(row: Row) -> str:
-    """Return the digest of a row of ``version``, ``promotion`` or ``approval``; a signature is no part of it.
+    """Return the digest of a row of ``version``, ``promotion``, ``approval`` or ``alarm``, without its signature.
 
     Lasting: it covers every column that the table had in schema 1 of the ledger, or has had from its beginning.
     """

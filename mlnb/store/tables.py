@@ -2,7 +2,7 @@
 
 The schema carries a number, `SCHEMA`, in the table ``ledger_schema``. To raise it: add one, write the statements that
 lead from the tables before to the new ones into `migrate`, and keep a test that opens a ledger of the old number.
-Schema 1 had no signatures, tags, approvals and outbox.
+Schema 1 had no signatures, tags, approvals and outbox; schema 2 no alarms.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Connection
 
-SCHEMA = 2
+SCHEMA = 3
 NO_DIGEST = "sha256:" + "0" * 64
 """What the first audit row follows, and the head of an empty log."""
 
@@ -157,6 +157,31 @@ OUTBOX = Table(
     Column("problem", Text, nullable=False),
     Index("outbox_by_state", "done_at", "not_before"),
 )
+ALARM = Table(
+    "alarm",
+    _metadata,
+    Column("id", Integer, primary_key=True),
+    Column("model", String(64), nullable=False),
+    Column("alias", String(64), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("what", Text, nullable=False),  # a column's name may be of any length
+    Column("kind", String(32), nullable=False),
+    Column("raised_at", String(27), nullable=False),
+    Column("window", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("evidence", Text, nullable=False),  # canonical JSON
+    Column("acknowledged_at", String(27), nullable=False, server_default=""),  # empty: it stands
+    Column("acknowledged_by", Text, nullable=False, server_default=""),
+    Column("note", Text, nullable=False, server_default=""),
+    ForeignKeyConstraint(["model", "number"], ["version.model", "version.number"]),
+)
+Index(
+    "alarm_that_stands",
+    *(ALARM.c.model, ALARM.c.alias, ALARM.c.number, ALARM.c.what, ALARM.c.kind),
+    unique=True,
+    sqlite_where=ALARM.c.acknowledged_at == "",
+    postgresql_where=ALARM.c.acknowledged_at == "",
+)
 
 
 def create(connection: Connection) -> None:
@@ -181,5 +206,5 @@ def migrate(connection: Connection) -> None:
             connection.execute(text(f"ALTER TABLE version ADD COLUMN {name} {kind} DEFAULT '' NOT NULL"))
         for index in AUDIT.indexes:
             index.create(connection)
-        _metadata.create_all(connection)  # the new tables; those that are there stay as they are
+    _metadata.create_all(connection)  # the new tables; those that are there stay as they are
     connection.execute(update(_schema), {"number": SCHEMA})
