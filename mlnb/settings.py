@@ -76,6 +76,8 @@ class Settings:
         The table ``[tool.mlnb.gates]`` as it is: gates by alias; `mlnb.judging` reads it.
     policy : Mapping
         The table ``[tool.mlnb.policy]`` as it is; `mlnb.registry.policy` knows its keys.
+    monitor : Mapping
+        The table ``[tool.mlnb.monitor]`` as it is; `mlnb.monitor.rules` knows its keys.
     """
 
     executor: str = "local"
@@ -102,10 +104,11 @@ class Settings:
     service: Mapping[str, object] = field(default_factory=dict)
     gates: Mapping[str, object] = field(default_factory=dict)
     policy: Mapping[str, object] = field(default_factory=dict)
+    monitor: Mapping[str, object] = field(default_factory=dict)
 
 
 _PASSWORD = re.compile(r"://[^/@]*:[^/@]+@|[?&]password=", re.IGNORECASE)
-TABLES = ("service", "gates", "policy")
+TABLES = ("service", "gates", "policy", "monitor")
 """The settings that are tables."""
 
 

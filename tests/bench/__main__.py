@@ -36,6 +36,7 @@ BENCHES = (
     "kills",
     "swap",
     "sequential",
+    "alarms",
     "gates",
     "overload",
     "environment",
