@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from mlnb.effects import Courier
     from mlnb.judging.case import Bench
+    from mlnb.lookout import Lookout
     from mlnb.registry.audit import Audit
     from mlnb.registry.outbox import Outbox
     from mlnb.registry.registry import Registry
@@ -130,6 +131,14 @@ class Parts:
         from mlnb.effects import Courier
 
         return Courier(self.outbox, self.models, self.services, self.settings, self.state)
+
+    @property
+    def alarms(self) -> Lookout:
+        """What has changed beyond its tolerance: check, list, acknowledge."""
+        from mlnb.lookout import Lookout
+        from mlnb.registry.alarms import Alarms
+
+        return Lookout(self.models, Alarms(self.ledger), self.effects, self.settings, self.state, self.actor)
 
     @property
     def left_undone(self) -> bool:

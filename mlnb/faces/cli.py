@@ -16,6 +16,7 @@ import click
 
 from mlnb import __version__
 from mlnb.errors import MlnbError, StorageError, UsageError
+from mlnb.faces.alarms import alarms
 from mlnb.faces.annotate import annotate
 from mlnb.faces.groups import audit, runs, services
 from mlnb.faces.models import models
@@ -56,7 +57,7 @@ def root() -> None:
 
 
 _VERBS = (plan, annotate, run, test, verify, tune, deploy, promote, rollback, predict, monitor, doctor)
-for _verb in (*_VERBS, runs, models, services, audit, gc, backup, restore):
+for _verb in (*_VERBS, runs, models, services, alarms, audit, gc, backup, restore):
     root.add_command(_verb)
 
 
