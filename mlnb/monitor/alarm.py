@@ -1,12 +1,14 @@
 """A reference, windows of counts and rules become alarms: an effect beyond its tolerance, with evidence for it.
 
 *Effect*: a watched share of a column differs from the reference's by more than the column's tolerance. *Evidence*: the
-e-detector of `mlnb.monitor.evidence` has reached its limit. *Budget*: one for everything. Each of W processes
-(`mlnb.monitor.process`) has to reach W / budget, which is Bonferroni's rule for e-values: the mean over all processes
-is an e-detector itself, and has reached 1 / budget when the first of them alarms. So at least 1 / budget windows pass
-on average before a false one. That rests on three things: a window's rows vary as chunks of the sample did; windows do
-so independently of each other; and the sample is no unluckier than 1 in 20 samples are. A tolerance is widened where
-the sample is so small that it may itself be further from its source than two thirds of it.
+e-detector of `mlnb.monitor.evidence` has reached its limit. *Budget*: one for everything. A process
+(`mlnb.monitor.process`) with the share w of the budget has to reach 1 / (w budget), which is Bonferroni's rule for
+e-values, weighted: the mean over all processes, with those weights, is an e-detector itself, and has reached 1 / budget
+when the first of them alarms. Distributions share four fifths of the budget evenly, the rest is for what is rare. So at
+least 1 / budget windows pass on average before a false alarm. That rests on three things: a window's rows vary as
+chunks of the sample did; windows do so independently of each other; and the sample is no unluckier than 1 in 20 samples
+are. A tolerance is widened where the sample is so small that it may itself be further from its source than two thirds
+of it.
 
 Nothing here knows a ledger: what stands already, and what was acknowledged, is the caller's to say.
 """
@@ -35,6 +37,7 @@ from mlnb.registry.alarms import Alarm
 from mlnb.registry.gates import OPERATORS
 
 _LARGEST_LOG = 690.0
+_COMMON = 0.8  # fixed in advance: what is rare shows itself in few rows and can do with less
 
 Place = tuple[str, str]
 """What is watched, and the kind of alarm: ``("age", "drift")``."""
@@ -61,8 +64,8 @@ class Judgement:
         Those that had rows; the others say nothing.
     log_e : mapping of Place to ndarray of float64, shape (windows,)
         Natural logarithm of each process' e-detector after each of them.
-    limit : float
-        Natural logarithm of what it has to reach.
+    limits : mapping of Place to float
+        Natural logarithm of what each has to reach.
     bound : str
         Which bound on false alarms can be claimed, or that none can, in a sentence.
     bounded : bool
@@ -72,7 +75,7 @@ class Judgement:
     alarms: tuple[Alarm, ...]
     windows: tuple[Window, ...]
     log_e: Mapping[Place, Floats]
-    limit: float
+    limits: Mapping[Place, float]
     bound: str
     bounded: bool
 
@@ -102,16 +105,16 @@ def judge(
     """
     held = tuple(window for window in windows if window.rows)
     watched = processes(reference, held, rules)
-    limit = math.log(max(len(watched), 1) / rules.budget)
+    limits = _limits(watched, rules.budget)
     bounded = bool(watched) and min(process.chunks for process in watched if process.rows.any() or not held) >= CHUNKS
-    case = _Case(held, rules, subject, limit, bounded, since or {})
+    case = _Case(held, rules, subject, limits, bounded, since or {})
     found: list[tuple[int, Alarm]] = []
     logs = {}
     for process in watched:
         first = case.first(process.place)
         reached = _course(process, first)
         logs[process.place] = np.concatenate([np.full(first, -math.inf), reached.log_e])
-        over = np.flatnonzero(reached.log_e >= limit)
+        over = np.flatnonzero(reached.log_e >= limits[process.place])
         if over.size:
             found.append((first + int(over[0]), case.alarm(process, reached, first, int(over[0]))))
     found += case.plain(reference)
@@ -120,7 +123,17 @@ def judge(
     claim = reason.bound_sentence(
         longest, reference.rows, len(watched), rules, frozen=any(reference.dispersion.values()), bounded=bounded
     )
-    return Judgement(ordered, held, logs, limit, claim, bounded)
+    return Judgement(ordered, held, logs, limits, claim, bounded)
+
+
+def _limits(watched: Sequence[Process], budget: float) -> dict[Place, float]:
+    """Return the logarithm of what each process has to reach; those of one group share its part of the budget."""
+    common = sum(process.watched.common for process in watched)
+    limits = {}
+    for process in watched:
+        share = _COMMON / common if process.watched.common else (1.0 - _COMMON) / (len(watched) - common)
+        limits[process.place] = -math.log(share * budget)
+    return limits
 
 
 def _course(process: Process, first: int) -> Course:
@@ -136,7 +149,7 @@ class _Case:
     windows: tuple[Window, ...]
     rules: Rules
     subject: Subject
-    limit: float
+    limits: Mapping[Place, float]
     bounded: bool
     since: Mapping[Place, int]
 
@@ -149,13 +162,13 @@ class _Case:
         """Return the alarm of a process whose evidence reached the limit in window `over` after `first`."""
         at, begun = first + over, first + int(reached.begun[over])
         log_e = float(reached.log_e[over])
-        change = reason.change_of(process, int(reached.share[over]), begun, at, log_e, self.limit)
+        change = reason.change_of(process, int(reached.share[over]), begun, at, log_e, self.limits[process.place])
         what, kind = process.place
         evidence = {
             "effect": change.effect,
             "tolerance": change.tolerance,
             "e_value": math.exp(min(log_e, _LARGEST_LOG)),
-            "needed": math.exp(self.limit),
+            "needed": math.exp(self.limits[process.place]),
             "budget": self.rules.budget,
             "n": change.rows,
             "windows": change.windows,

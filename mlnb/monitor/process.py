@@ -57,6 +57,11 @@ class Watched:
     scales: tuple[Scale, ...]
 
     @property
+    def common(self) -> bool:
+        """Whether it is a distribution, and not the share of something rare."""
+        return self.kind in ("drift", "prediction")
+
+    @property
     def shares(self) -> Floats:
         """The reference's watched shares, shape (shares,)."""
         found: Floats = self.members @ self.cells
@@ -175,7 +180,7 @@ def _widened(one: Watched, factor: float, together: int) -> Floats:
     within the second (Bernstein).
     """
     rows, shares = one.rows / factor, one.shares
-    if isinstance(one.feature, Numeric) and one.kind in ("drift", "prediction"):
+    if isinstance(one.feature, Numeric) and one.common:
         apart = np.full(shares.size, math.sqrt(math.log(2 * together / UNLUCKY) / (2 * rows)))
     else:
         chance = math.log(2 * together * shares.size / UNLUCKY) / rows

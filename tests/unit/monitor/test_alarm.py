@@ -48,7 +48,7 @@ def test_what_moved_is_alarmed_once_with_effect_evidence_and_a_sentence(
     assert alarm.window.startswith("2013-01-") and alarm.window > "2013-01-09"
     evidence = dict(alarm.evidence)
     assert evidence["effect"] > evidence["tolerance"] > 0.03  # 2,000 reference rows: widened
-    assert evidence["e_value"] >= evidence["needed"] == pytest.approx(11 / 0.001)  # so many processes share the budget
+    assert evidence["e_value"] >= evidence["needed"] == pytest.approx(5 / 0.8 / 0.001)  # 3 features, prediction, score
     assert evidence["budget"] == 0.001 and evidence["n"] % 100 == 0
     assert alarm.reason.startswith("age is at most ") and alarm.reason.endswith(").") and ". " not in alarm.reason
     assert "widened from 3.0 points for its few rows" in alarm.reason
@@ -63,7 +63,7 @@ def test_the_same_source_alarms_nothing_and_the_bound_is_claimed(reference: Refe
         "At least 1,000 windows pass on average until a false alarm among 11 watched processes, as long as windows vary "
         "independently and no more than the sample's chunks did."
     )
-    assert all(course.size == 30 and (course < found.limit).all() for course in found.log_e.values())
+    assert all(course.size == 30 and (course < found.limits[place]).all() for place, course in found.log_e.items())
 
 
 def test_windows_longer_than_a_twentieth_of_the_sample_are_judged_but_bound_nothing(
