@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from mlnb.effects import Courier
 from mlnb.monitor.alarm import Judgement, Place, Subject, judge
@@ -17,10 +17,9 @@ from mlnb.monitor.watch import watch
 from mlnb.registry.alarms import Alarm, Alarms
 from mlnb.registry.canonical import utc_now
 from mlnb.registry.registry import Registry
+from mlnb.service.log_record import nanoseconds
 from mlnb.settings import Settings
 from mlnb.store.folder import StateFolder
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +159,7 @@ class Lookout:
         for alarm in self.list(subject.model, everything=True):
             mine = (alarm.alias, alarm.number) == (subject.alias, subject.number)
             if mine and not alarm.open:
-                passed = datetime.fromisoformat(alarm.acknowledged_at) - _EPOCH
-                at = (passed.days * 86_400 + passed.seconds) * 1_000_000_000 + passed.microseconds * 1000
+                at = nanoseconds(datetime.fromisoformat(alarm.acknowledged_at))
                 since[alarm.place] = max(at, since.get(alarm.place, 0))
         return since
 

@@ -356,8 +356,8 @@ class Project(Parts):
 
         from mlnb.monitor.watch import watch
 
-        version = self.models.get(f"{model}@{alias}")
-        return watch(version, self.state, at=datetime.now(UTC), span=span, labels=labels)
+        version, alarms = self.models.get(f"{model}@{alias}"), self.alarms.list(model, everything=True)
+        return watch(version, self.state, at=datetime.now(UTC), span=span, labels=labels, alarms=alarms)
 
     def predict(self, ref: str, rows: Sequence[Mapping[str, object]]) -> dict[str, object]:
         """Score rows with a version's own package, without a service.

@@ -49,7 +49,8 @@ def show_monitor(words: Sequence[str]) -> None:
 
     given = monitor.make_context("monitor", list(words)).params
     project = _project(given["project"], None)
-    display(widget(project.monitor(given["model"], alias=given["alias"], span=given["span"], labels=given["labels"])))
+    report = project.monitor(given["model"], alias=given["alias"], span=given["span"], labels=given["labels"])
+    display(widget(report, project.alarms.acknowledge))
 
 
 def show_model(words: Sequence[str]) -> None:

@@ -157,6 +157,8 @@ def report_lines(report: Report) -> Iterator[str]:
     from mlnb.monitor.several import by_output
 
     yield report.summary()
+    for alarm in report.standing:
+        yield f"! alarm {alarm.id}, {alarm.kind} of {alarm.what}: {alarm.reason}"
     yield from (f"- {finding.sentence}" for finding in report.findings)
     rows = [
         (

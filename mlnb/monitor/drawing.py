@@ -40,10 +40,34 @@ def sentences(report: Report) -> str:
     """Return the summary and the findings, of which all but the first few are folded away."""
     found = [escape(finding.sentence) for finding in report.findings]
     text = f'<p style="margin:0 0 6px">{escape(report.summary())}</p>{_items(found[:_UNFOLDED])}'
+    if report.alarms:
+        text = alarms(report) + text
     rest = found[_UNFOLDED:]
     if not rest:
         return text
     return f'{text}<details style="margin:0 0 8px"><summary>{len(rest)} more findings</summary>{_items(rest)}</details>'
+
+
+def alarms(report: Report) -> str:
+    """Return the open alarms with their reasons, and how many were acknowledged; empty where there was none."""
+    if not report.alarms:
+        return ""
+    standing = [
+        f'<b style="color:{_RED}">▼ alarm {one.id}</b> {escape(one.kind)} of <b>{escape(one.what)}</b>: '
+        f"{escape(one.reason)}"
+        for one in report.standing
+    ]
+    seen = [
+        f"▽ alarm {one.id}, {escape(one.kind)} of {escape(one.what)}: acknowledged {one.acknowledged_at[:10]} by "
+        f"{escape(one.acknowledged_by)}{escape(f': {one.note}' if one.note else '')}"
+        for one in report.alarms
+        if not one.open
+    ]
+    folded = ""
+    if seen:
+        named = f"{len(seen)} acknowledged {'alarm' if len(seen) == 1 else 'alarms'}"
+        folded = f'<details style="margin:0 0 8px"><summary>{named}</summary>{_items(seen)}</details>'
+    return _items(standing) + folded
 
 
 def static(report: Report) -> str:

@@ -6,12 +6,15 @@ the table (``:has(.mlnb-live)``). Where a notebook is read without its kernel, t
 
 from __future__ import annotations
 
+from dataclasses import replace
+from html import escape
 from typing import TYPE_CHECKING, cast
 
 import ipywidgets
 import plotly.graph_objects as go
 from IPython.display import HTML, display
 
+from mlnb.errors import MlnbError
 from mlnb.monitor import panels
 from mlnb.monitor.bars import bars
 from mlnb.monitor.drawing import sentences, static
@@ -20,6 +23,8 @@ from mlnb.monitor.span import instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from mlnb.registry.alarms import Alarm
 
 LIVE = "mlnb-live"
 ALL = "all windows"
@@ -35,15 +40,27 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         What is shown.
     dashboard : plotly.graph_objects.Figure
         The dashboard without a menu of its own.
+    title : callable
+        Returns the title above a feature's distribution.
+    acknowledge : callable
+        Acknowledges an alarm, given its number and a note; None shows alarms without buttons.
 
     Attributes
     ----------
     feature, window : ipywidgets.Dropdown
         The choices; setting ``.value`` redraws.
     plot : plotly.graph_objects.FigureWidget
+    alarms : list of Bell
+        The open alarms, where they can be acknowledged.
     """
 
-    def __init__(self, report: Report, dashboard: go.Figure, title: Callable[[Column, str], str]) -> None:
+    def __init__(
+        self,
+        report: Report,
+        dashboard: go.Figure,
+        title: Callable[[Column, str], str],
+        acknowledge: Callable[[int, str], Alarm] | None = None,
+    ) -> None:
         self._report = report
         self._columns = {column.name: column for column in (*report.answers, *report.features)}
         self._title = title
@@ -56,7 +73,9 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         self.window.observe(self._redraw, "value")
         self.plot.data[0].on_click(self._choose)
         choice = ipywidgets.HBox([self.feature, self.window])
-        super().__init__([ipywidgets.HTML(sentences(report)), choice, self.plot])
+        self.alarms = [Bell(alarm, acknowledge) for alarm in report.standing] if acknowledge else []
+        told = ipywidgets.HTML(sentences(replace(report, alarms=()) if self.alarms else report))
+        super().__init__([*self.alarms, told, choice, self.plot])
         self.add_class(LIVE)
 
     def _ipython_display_(self) -> None:
@@ -81,6 +100,39 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
                 trace.x, trace.y = side.x, side.y
             self.plot.layout.xaxis2.update(panels.distribution_axis(shown))
             self.plot.layout.annotations[1].text = self._title(column, when)
+
+
+class Bell(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+    """An open alarm with its reason, a note, and the button that acknowledges it.
+
+    Attributes
+    ----------
+    button : ipywidgets.Button
+    note : ipywidgets.Text
+    told : ipywidgets.HTML
+        The reason; afterwards who has acknowledged it, or why that was refused.
+    """
+
+    def __init__(self, alarm: Alarm, acknowledge: Callable[[int, str], Alarm]) -> None:
+        self._alarm = alarm
+        self._acknowledge = acknowledge
+        head = f"<b>alarm {alarm.id}</b>, {escape(alarm.kind)} of <b>{escape(alarm.what)}</b>"
+        self._head = f'<span style="color:{panels.RED}">▼</span> {head}'
+        self.told = ipywidgets.HTML(f"{self._head}: {escape(alarm.reason)}")
+        self.note = ipywidgets.Text(placeholder="what you make of it")
+        self.button = ipywidgets.Button(description="Acknowledge", tooltip=f"You have seen alarm {alarm.id}")
+        self.button.on_click(self._click)
+        super().__init__([self.told, ipywidgets.HBox([self.note, self.button])])
+
+    def _click(self, _button: object) -> None:
+        try:
+            seen = self._acknowledge(self._alarm.id, self.note.value)
+        except MlnbError as error:
+            self.told.value = f"{self._head}: {escape(error.problem)} {escape(error.remedy)}"
+            return
+        note = f": {escape(seen.note)}" if seen.note else "."
+        self.told.value = f"▽ alarm {seen.id} is acknowledged by {escape(seen.acknowledged_by)}{note}"
+        self.children = [self.told]
 
 
 def _windows(report: Report) -> list[tuple[str, int]]:

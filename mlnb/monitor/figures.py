@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
@@ -16,6 +16,7 @@ from mlnb.monitor.trend import periods
 
 if TYPE_CHECKING:
     from mlnb.monitor.explorer import Explorer
+    from mlnb.registry.alarms import Alarm
 
 _CHOICES = 40
 _LEFT, _RIGHT = (0.0, 0.455), (0.575, 1.0)
@@ -44,7 +45,8 @@ def figure(report: Report, *, dropdown: bool = True) -> go.Figure:
     choices = [*report.features[:_CHOICES], *report.answers]
     drawn = [(column, bars(column.feature, column.tally)) for column in choices]
     ranked, shares = panels.ranking(report), panels.distribution(drawn[0][1])
-    traces = [*ranked, *shares, *panels.over_time(report, parts, _rows(report)[1]), *panels.traffic(report, parts)]
+    traces = [*ranked, *shares, *panels.over_time(report, parts, _rows(report)[1])]
+    traces += [*panels.alarmed(report, parts), *panels.traffic(report, parts)]
     traces += panels.realised(report, parts)
     layout = _layout(report, drawn[0][1], dropdown=dropdown)
     if dropdown:
@@ -59,11 +61,17 @@ def page(report: Report) -> str:
     return render(report, figure(report).to_html(include_plotlyjs=True, full_html=False, config=CONFIG, div_id="mlnb"))
 
 
-def widget(report: Report) -> Explorer:
-    """Return a widget to choose feature and window with; where no widget can live it leaves a static picture."""
+def widget(report: Report, acknowledge: Callable[[int, str], Alarm] | None = None) -> Explorer:
+    """Return a widget to choose feature and window with; where no widget can live it leaves a static picture.
+
+    Parameters
+    ----------
+    acknowledge : callable
+        Acknowledges an alarm, given its number and a note; without it alarms have no buttons.
+    """
     from mlnb.monitor.explorer import Explorer  # ipywidgets are for notebooks only
 
-    return Explorer(report, figure(report, dropdown=False), distribution_title)
+    return Explorer(report, figure(report, dropdown=False), distribution_title, acknowledge)
 
 
 def distribution_title(column: Column, window: str = "") -> str:

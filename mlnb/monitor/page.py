@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from mlnb.monitor.drawing import table
+from mlnb.monitor.drawing import alarms, table
 from mlnb.monitor.panels import METRIC_NAMES
 from mlnb.monitor.report import Report
 from mlnb.monitor.text import number, percent
@@ -33,6 +33,7 @@ def render(report: Report, plot: str) -> str:
     title = f"{report.ref} in use"
     made = report.made_at.strftime("%Y-%m-%d %H:%M UTC")
     found = "".join(f"<li>{escape(finding.sentence)}</li>" for finding in report.findings)
+    raised = f'<section class="card"><h2>Alarms</h2>{alarms(report)}</section>' if report.alarms else ""
     findings = f'<section class="card"><h2>Findings</h2><ul>{found}</ul></section>' if found else ""
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
@@ -43,6 +44,7 @@ def render(report: Report, plot: str) -> str:
 <div class="quiet">by {escape(report.span)}, against {report.reference.rows:,} reference rows; made {made}</div>
 <p class="lead">{escape(report.summary())}</p>
 <div class="figures">{_tiles(report)}</div>
+{raised}
 <section class="card">{plot}</section>
 {findings}
 <section class="card"><h2>Features</h2>{table(report, limit=200)}</section>

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import datetime
+from html import escape
+from textwrap import wrap
 
 import plotly.graph_objects as go
 
@@ -16,6 +19,8 @@ from mlnb.monitor.report import Column, Report
 from mlnb.monitor.span import instant
 from mlnb.monitor.text import number, shortened
 from mlnb.monitor.trend import Period, evident_drift_over
+from mlnb.registry.alarms import Alarm
+from mlnb.service.log_record import nanoseconds
 
 SHOWN = 15
 """Features that the ranking and the heat map have room for."""
@@ -127,6 +132,32 @@ def over_time(report: Report, parts: Sequence[Period], place: tuple[float, float
     ]
 
 
+def alarmed(report: Report, parts: Sequence[Period]) -> list[go.Scatter]:
+    """Return a mark in the heat map for each alarm of a feature that it shows: filled while it is open."""
+    columns = report.features[:SHOWN][::-1]
+    names = dict(zip((column.name for column in columns), axis_names(columns), strict=True))
+    places = {alarm.id: _place(report, parts, alarm) for alarm in report.alarms if alarm.what in names}
+    shown = [alarm for alarm in report.alarms if places.get(alarm.id) is not None]
+    if not shown:
+        return []
+    return [
+        go.Scatter(
+            x=[places[alarm.id] for alarm in shown],
+            y=[names[alarm.what] for alarm in shown],
+            mode="markers",
+            marker={
+                "symbol": ["triangle-down" if alarm.open else "triangle-down-open" for alarm in shown],
+                "size": 11,
+                "color": [RED if alarm.open else INK for alarm in shown],
+            },
+            customdata=[[alarm.id, alarm.kind, "<br>".join(wrap(escape(alarm.reason), 70))] for alarm in shown],
+            hovertemplate="<b>alarm %{customdata[0]}</b>, %{customdata[1]} of %{y}<br>%{customdata[2]}<extra></extra>",
+            xaxis="x3",
+            yaxis="y3",
+        )
+    ]
+
+
 def traffic(report: Report, parts: Sequence[Period]) -> list[go.Bar | go.Scatter]:
     """Return rows and errors as bars, and the latency's median and 95th percentile as lines."""
     at, when = middles(report, parts), _when(report)
@@ -206,6 +237,16 @@ def _bounds(report: Report, parts: Sequence[Period]) -> list[str] | list[float]:
     if by_time(report):
         return [_iso(parts[0].window.start), *(_iso(part.window.end) for part in parts)]
     return [0.5, *(part.places.stop + 0.5 for part in parts)]
+
+
+def _place(report: Report, parts: Sequence[Period], alarm: Alarm) -> str | float | None:
+    """Return where an alarm's window sits on the time axis; None where it is not on it."""
+    start, end = (nanoseconds(datetime.fromisoformat(text)) for text in alarm.window.split("/"))
+    at: Sequence[str | float] = middles(report, parts)
+    for part, middle in zip(parts, at, strict=True):
+        if part.window.start < end and start < part.window.end:
+            return middle
+    return None
 
 
 def _widths(report: Report, parts: Sequence[Period]) -> list[float]:

@@ -24,6 +24,7 @@ from mlnb.monitor.reference import Reference
 from mlnb.monitor.span import Instants, Span, bounds, days, instant, parse_span, window_numbers
 from mlnb.monitor.text import counted
 from mlnb.monitor.window import Tally, Window, count, empty_window
+from mlnb.registry.alarms import Alarm
 from mlnb.service.log_reader import Batch, LabelValue
 
 FORMAT = 1
@@ -89,6 +90,8 @@ class Report:
         Realised over all windows.
     findings : tuple of Finding
     importance : mapping of str to float, each feature's share of the model's, by which `mlnb.monitor.weight` ranks.
+    alarms : tuple of Alarm
+        Raised for this version, acknowledged ones among them, oldest first.
     """
 
     model: str
@@ -104,11 +107,17 @@ class Report:
     overall: Performance
     findings: tuple[Finding, ...]
     importance: Mapping[str, float] = field(default_factory=dict)
+    alarms: tuple[Alarm, ...] = ()
 
     @property
     def ref(self) -> str:
         """The version as people write it: ``delays/7``."""
         return f"{self.model}/{self.version}"
+
+    @property
+    def standing(self) -> tuple[Alarm, ...]:
+        """Alarms that nobody has acknowledged."""
+        return tuple(alarm for alarm in self.alarms if alarm.open)
 
     @property
     def drifted(self) -> tuple[Column, ...]:
@@ -152,6 +161,7 @@ class Report:
                 {"kind": finding.kind, "feature": finding.feature, "sentence": finding.sentence}
                 for finding in self.findings
             ],
+            "alarms": [alarm.to_json() for alarm in self.alarms],
         }
 
 

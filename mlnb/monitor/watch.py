@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from mlnb.monitor.labels import read_labels as read_label_file
 from mlnb.monitor.reference import Reference
 from mlnb.monitor.report import Report, build_report
 from mlnb.monitor.weight import weigh
+from mlnb.registry.alarms import Alarm
 from mlnb.registry.card import importance_of
 from mlnb.registry.version import Version
 from mlnb.service.log_reader import read_labels, read_predictions
@@ -19,7 +22,15 @@ from mlnb.service.log_roll import roll_closed
 from mlnb.store.folder import StateFolder
 
 
-def watch(version: Version, state: StateFolder, *, at: datetime, span: str, labels: Path | None) -> Report:
+def watch(
+    version: Version,
+    state: StateFolder,
+    *,
+    at: datetime,
+    span: str,
+    labels: Path | None,
+    alarms: Iterable[Alarm] = (),
+) -> Report:
     """Compare what was asked of a model with what one of its versions was made from.
 
     Parameters
@@ -30,6 +41,8 @@ def watch(version: Version, state: StateFolder, *, at: datetime, span: str, labe
         A window: ``hour``, ``day``, ``week``, ``month`` or ``500 rows``.
     labels : Path or None
         CSV or JSON file of true values by prediction id, beside those in the log.
+    alarms : iterable of Alarm
+        Of the model; those of other versions are left out.
 
     Raises
     ------
@@ -58,5 +71,6 @@ def watch(version: Version, state: StateFolder, *, at: datetime, span: str, labe
         labels=known,
         outputs=[one.name for one in Signature.from_json(version.signature).outputs],
     )
+    report = replace(report, alarms=tuple(alarm for alarm in alarms if alarm.number == version.number))
     importance = importance_of(version, state.files)
     return weigh(report, importance.shares() if importance else {})

@@ -92,6 +92,11 @@ def test_an_alarm_is_raised_told_shown_and_acknowledged(
     shown = mlnb("alarms", "show", "1", cwd=registered)
     assert "e_value: " in shown.out and "window 2013-01-01T1" in shown.out
 
+    monitored = mlnb("monitor", "delays", "--span", "hour", cwd=registered)
+    assert "! alarm 1, drift of distance: distance is at most " in monitored.out
+    told_there = mlnb("monitor", "delays", "--span", "hour", "--json", cwd=registered).json()["alarms"]
+    assert told_there == alarms
+
     done = mlnb("alarms", "acknowledge", "1", "--note", "summer flights", cwd=registered)
     assert (done.code, done.out.startswith("alarm 1 (drift of distance) is acknowledged by ")) == (0, True)
     again = mlnb("alarms", "acknowledge", "1", cwd=registered)

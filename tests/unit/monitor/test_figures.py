@@ -2,17 +2,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
+from mlnb.errors import RegistryError
 from mlnb.monitor.bars import bars
 from mlnb.monitor.drawing import static
 from mlnb.monitor.figures import figure, page, widget
 from mlnb.monitor.reference import Reference, summarise
 from mlnb.monitor.report import Report, build_report
+from mlnb.registry.alarms import Alarm
 from mlnb.service.log_reader import Batch
 
 Rows = list[dict[str, object]]
@@ -116,3 +119,61 @@ def test_the_static_form_is_a_picture_without_script(make: Make) -> None:
     assert text.count("<svg") >= 3 * 4
     assert "<script" not in text
     assert len(text) < 60 * 1024
+
+
+def alarm(id: int, what: str = "age", *, day: int = 3, **seen: str) -> Alarm:
+    window = f"2013-01-{day:02}T00:00:00Z/2013-01-{day + 1:02}T00:00:00Z"
+    return Alarm("delays", "production", 7, what, "drift", window, f"{what} <moved>.", {"effect": 0.1}, id, "x", **seen)
+
+
+@pytest.fixture
+def alarmed(make: Make) -> Report:
+    seen = {"acknowledged_at": "2013-01-05T00:00:00.000000Z", "acknowledged_by": "anna", "note": "<known>"}
+    return replace(make(), alarms=(alarm(1, day=2, **seen), alarm(2), alarm(3, "prediction"), alarm(4, day=20)))
+
+
+@pytest.mark.parametrize("span", ["day", "200 rows"])
+def test_alarms_are_marks_at_their_feature_and_window(make: Make, alarmed: Report, span: str) -> None:
+    drawn = figure(replace(make(span=span), alarms=alarmed.alarms))
+    (marks,) = [trace for trace in drawn.data if trace.type == "scatter" and trace.yaxis == "y3"]
+    assert list(marks.y) == ["age", "age"]  # what is no feature, and what is not on the axis, is told elsewhere
+    assert list(marks.marker.symbol) == ["triangle-down-open", "triangle-down"]
+    assert list(marks.x) == (["2013-01-02T12:00", "2013-01-03T12:00"] if span == "day" else [1, 2])
+    assert marks.customdata[1][2] == "age &lt;moved&gt;."
+    assert not [trace for trace in figure(make()).data if trace.yaxis == "y3" and trace.type == "scatter"]
+
+
+def test_page_and_static_picture_tell_the_open_alarms_and_those_that_were_seen(alarmed: Report) -> None:
+    for text in (page(alarmed), static(alarmed)):
+        assert "▼ alarm 2" in text and "▼ alarm 3" in text and "age &lt;moved&gt;." in text
+        assert "▽ alarm 1, drift of age: acknowledged 2013-01-05 by anna: &lt;known&gt;" in text
+        assert "1 acknowledged alarm<" in text
+
+
+def test_an_alarm_is_acknowledged_by_its_button_and_a_refusal_is_shown(alarmed: Report) -> None:
+    asked: list[tuple[int, str]] = []
+
+    def acknowledge(id: int, note: str) -> Alarm:
+        asked.append((id, note))
+        if id == 3:
+            raise RegistryError("Somebody was faster.", "There is nothing left to do.")
+        return alarm(id, acknowledged_at="2013-01-06T00:00:00.000000Z", acknowledged_by="ben", note=note)
+
+    explorer = widget(alarmed, acknowledge)
+    first, second = explorer.alarms[:2]
+    assert "age &lt;moved&gt;." in first.told.value
+    first.note.value = "<seen>"
+    first.button.click()
+    second.button.click()
+    assert asked == [(2, "<seen>"), (3, "")]
+    assert first.told.value == "▽ alarm 2 is acknowledged by ben: &lt;seen&gt;"
+    assert first.children == (first.told,)
+    assert "Somebody was faster. There is nothing left to do." in second.told.value
+    assert widget(alarmed).alarms == []
+
+
+def test_the_report_tells_its_alarms_in_json(alarmed: Report) -> None:
+    told = alarmed.to_json()["alarms"]
+    assert [(one["id"], one["what"], one["version"]) for one in told] == [
+        (1, "age", "delays/7"), (2, "age", "delays/7"), (3, "prediction", "delays/7"), (4, "age", "delays/7"),
+    ]  # fmt: skip
