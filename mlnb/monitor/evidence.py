@@ -3,7 +3,8 @@
 Against the hypothesis that a share differs from the reference's by at most the tolerance, bets are placed in each
 window: the likelihood of the window's count under a share further out, over that under the tolerance's end. A bet's
 expected factor is at most 1 while the hypothesis holds, for rows that are independent; where chunks of the reference
-vary more than dice, the logarithm is divided by the factor by which they do, as if so many rows were one. The bets
+vary more than dice, the logarithm is divided by the factor by which they do, as if so many rows were one. That is no
+theorem but a model of what varies; ``python -m tests.bench alarms`` shows how well it holds. The bets
 differ in which share, up or down, and how far out. A change may begin at any window: the sum of the products of all
 stretches that end now is an e-detector of Shiryaev and Roberts, and its mean over the bets is one, too. Until it first
 exceeds A while nothing is beyond its tolerance, at least A windows pass on average.

@@ -152,7 +152,8 @@ def _titles(report: Report, rows: Sequence[tuple[float, float]]) -> list[dict[st
     more = len(report.features) - panels.SHOWN
     shown = f" ({panels.SHOWN} of {len(report.features)})" if more > 0 else ""
     ranked = f"{_title('Drift by feature')}{shown}"
-    trend = f"{_title('Drift over time')} {_column_span(report)}, blank within chance"
+    alarm = f" &nbsp; {_key(panels.INK, 'alarm', '▼')}" if report.alarms else ""
+    trend = f"{_title('Drift over time')} {_column_span(report)}, blank within chance{alarm}"
     volume = " ".join(
         [
             f"{_title('Traffic')} &nbsp;",

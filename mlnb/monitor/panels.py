@@ -147,8 +147,9 @@ def alarmed(report: Report, parts: Sequence[Period]) -> list[go.Scatter]:
             mode="markers",
             marker={
                 "symbol": ["triangle-down" if alarm.open else "triangle-down-open" for alarm in shown],
-                "size": 11,
-                "color": [RED if alarm.open else INK for alarm in shown],
+                "size": 12,
+                "color": INK,
+                "line": {"width": 1.5, "color": ["#ffffff" if alarm.open else INK for alarm in shown]},
             },
             customdata=[[alarm.id, alarm.kind, "<br>".join(wrap(escape(alarm.reason), 70))] for alarm in shown],
             hovertemplate="<b>alarm %{customdata[0]}</b>, %{customdata[1]} of %{y}<br>%{customdata[2]}<extra></extra>",

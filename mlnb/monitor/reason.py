@@ -70,7 +70,11 @@ def change_of(process: Process, share: int, begun: int, at: int, log_e: float, l
 
 def sentence(change: Change, since: Window, *, bounded: bool) -> str:
     """Return the reason of an alarm."""
-    widened = "" if change.tolerance <= change.asked else f", widened from {_points(change.asked)} for its few rows"
+    widened = (
+        ""
+        if change.tolerance <= change.asked
+        else f", widened from {_points(change.asked)} because the sample is small"
+    )
     claim = "" if bounded else "; no bound on false alarms can be claimed"
     return (
         f"{change.what} in {percent(change.after)} of {counted(change.rows, 'value')} since {_day(since)}, against "

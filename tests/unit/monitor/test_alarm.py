@@ -51,7 +51,7 @@ def test_what_moved_is_alarmed_once_with_effect_evidence_and_a_sentence(
     assert evidence["e_value"] >= evidence["needed"] == pytest.approx(5 / 0.8 / 0.001)  # 3 features, prediction, score
     assert evidence["budget"] == 0.001 and evidence["n"] % 100 == 0
     assert alarm.reason.startswith("age is at most ") and alarm.reason.endswith(").") and ". " not in alarm.reason
-    assert "widened from 3.0 points for its few rows" in alarm.reason
+    assert "widened from 3.0 points because the sample is small" in alarm.reason
     assert evidence["since"].startswith("2013-01-")
     json.dumps(evidence, allow_nan=False)
 
