@@ -242,7 +242,7 @@ class Courier:
             return
         promotion = effect.payload.get("promotion")
         event = dict(promotion) if isinstance(promotion, Mapping) else {}
-        notifier.send({**event, "text": sentence(event)}, effect.key)
+        notifier.send({**event, "text": event.get("text") or sentence(event)}, effect.key)
 
 
 def _behind(promotion: Promotion, problem: str) -> ServiceError:

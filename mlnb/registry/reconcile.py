@@ -91,6 +91,8 @@ class Acts:
             self.versions[subject] = Said(number, detail["record"], seal, key)
         elif action in ("promote", "rollback"):
             self._take_move(number, row["digest"], json.loads(row["detail"]))
+        elif action == "retrain":
+            self._take_effects(number, json.loads(row["detail"]))
         elif action == "approve":
             detail = json.loads(row["detail"])
             self.approvals[str(detail["approval"])] = Said(number, detail["record"])

@@ -2,7 +2,7 @@
 
 The schema carries a number, `SCHEMA`, in the table ``ledger_schema``. To raise it: add one, write the statements that
 lead from the tables before to the new ones into `migrate`, and keep a test that opens a ledger of the old number.
-Schema 1 had no signatures, tags, approvals and outbox; schema 2 no alarms.
+Schema 1 had no signatures, tags, approvals and outbox; schema 2 no alarms and retrainings.
 """
 
 from __future__ import annotations
@@ -182,6 +182,45 @@ Index(
     sqlite_where=ALARM.c.acknowledged_at == "",
     postgresql_where=ALARM.c.acknowledged_at == "",
 )
+RETRAIN_TRIGGER = Table(
+    "retrain_trigger",
+    _metadata,
+    Column("id", Integer, primary_key=True),
+    Column("model", String(64), nullable=False),
+    Column("kind", String(16), nullable=False),  # "schedule", "data", "alarm", "performance" or "hand"
+    Column("key", String(160), nullable=False),  # what fired it: it fires once for that
+    Column("at", String(27), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("parameters", Text, nullable=False),
+    Column("retraining", Integer, nullable=False, server_default="0"),  # the one that serves it; 0: it waits
+    UniqueConstraint("model", "kind", "key"),
+    Index("retrain_trigger_waiting", "model", "retraining"),
+)
+RETRAIN_SEEN = Table(
+    "retrain_seen",
+    _metadata,
+    Column("model", String(64), primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("value", Text, nullable=False),  # the last instant of the schedule; the digests of the data
+)
+RETRAINING = Table(
+    "retraining",
+    _metadata,
+    Column("id", Integer, primary_key=True),
+    Column("model", String(64), nullable=False),
+    Column("begun_at", String(27), nullable=False),
+    Column("ended_at", String(27), nullable=False, server_default=""),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("process", Text, nullable=False),  # the one that does it, or has done it
+    Column("parameters", Text, nullable=False),
+    Column("run", String(64), nullable=False, server_default=""),
+    Column("number", Integer, nullable=False, server_default="0"),
+    Column("reason", Text, nullable=False),
+    Column("evidence", Text, nullable=False),
+    Index("retraining_of_model", "model", "state"),
+)
 
 
 def create(connection: Connection) -> None:
@@ -201,7 +240,8 @@ def schema_of(connection: Connection) -> int:
 
 def migrate(connection: Connection) -> None:
     """Lead the tables of an older schema to the present one, in the caller's writing transaction."""
-    if schema_of(connection) < 2:
+    before = schema_of(connection)
+    if before < 2:
         for name, kind in (("seal", "TEXT"), ("key", "VARCHAR(16)")):
             connection.execute(text(f"ALTER TABLE version ADD COLUMN {name} {kind} DEFAULT '' NOT NULL"))
         for index in AUDIT.indexes:

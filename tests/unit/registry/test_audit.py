@@ -289,7 +289,8 @@ def test_an_export_can_be_checked_elsewhere_and_shows_what_was_rewritten(
 def test_a_ledger_of_the_schema_before_is_led_to_the_present_one(
     lived: Registry, audit: Audit, raw: Raw, ledger: Ledger, where: Path | str
 ) -> None:
-    tables = ("audit_signature", "tag", "approval", "outbox")
+    later = ("alarm", "retrain_trigger", "retrain_seen", "retraining")
+    tables = ("audit_signature", "tag", "approval", "outbox", *later)
     raw(
         *(f"DROP TABLE {table}" for table in tables),
         "DROP INDEX audit_of_subject",
@@ -304,6 +305,15 @@ def test_a_ledger_of_the_schema_before_is_led_to_the_present_one(
     assert raw("SELECT DISTINCT seal, key FROM version") == [("", "")]
     assert raw("SELECT count(*) FROM outbox") == [(0,)]
     assert [version.number for version in lived.list("delays")] == [1, 2, 3]
+
+
+def test_a_ledger_of_schema_2_gets_the_tables_of_retraining(raw: Raw, ledger: Ledger, where: Path | str) -> None:
+    tables = ("alarm", "retrain_trigger", "retrain_seen", "retraining")
+    raw(*(f"DROP TABLE {table}" for table in tables), "UPDATE ledger_schema SET number = 2")
+    for _ in range(2):
+        Ledger(where).close()
+    assert raw("SELECT number FROM ledger_schema") == [(SCHEMA,)]
+    assert [raw(f"SELECT count(*) FROM {table}") for table in tables] == [[(0,)]] * 4
 
 
 def test_a_row_that_cannot_be_read_is_said_to_be_corrupt(lived: Registry, audit: Audit, raw: Raw) -> None:
