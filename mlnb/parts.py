@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mlnb.registry.audit import Audit
     from mlnb.registry.outbox import Outbox
     from mlnb.registry.registry import Registry
+    from mlnb.retrain.retrainer import Retrainer
     from mlnb.run.runs import Runs
     from mlnb.service.target import Target
     from mlnb.ship import Notify, Yard
@@ -150,6 +151,13 @@ class Parts:
         """What answers."""
         make = cast("Callable[[StateFolder, Settings], Target]", plugins.load("mlnb.targets", self.settings.target))
         return make(self.state, self.settings)
+
+    @cached_property
+    def retraining(self) -> Retrainer:
+        """What makes models anew, on the terms of ``[tool.mlnb.retrain]``."""
+        from mlnb.retrain.retrainer import Retrainer
+
+        return Retrainer(self.yard, self.ledger, self.settings.retrain)
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -78,6 +78,8 @@ class Settings:
         The table ``[tool.mlnb.policy]`` as it is; `mlnb.registry.policy` knows its keys.
     monitor : Mapping
         The table ``[tool.mlnb.monitor]`` as it is; `mlnb.monitor.rules` knows its keys.
+    retrain : Mapping
+        The table ``[tool.mlnb.retrain]`` as it is: a table for each model; `mlnb.retrain.terms` knows their keys.
     """
 
     executor: str = "local"
@@ -105,10 +107,11 @@ class Settings:
     gates: Mapping[str, object] = field(default_factory=dict)
     policy: Mapping[str, object] = field(default_factory=dict)
     monitor: Mapping[str, object] = field(default_factory=dict)
+    retrain: Mapping[str, object] = field(default_factory=dict)
 
 
 _PASSWORD = re.compile(r"://[^/@]*:[^/@]+@|[?&]password=", re.IGNORECASE)
-TABLES = ("service", "gates", "policy", "monitor")
+TABLES = ("service", "gates", "policy", "monitor", "retrain")
 """The settings that are tables."""
 
 

@@ -22,6 +22,7 @@ from mlnb.faces.groups import audit, runs, services
 from mlnb.faces.models import models
 from mlnb.faces.plain import fault
 from mlnb.faces.predict import predict
+from mlnb.faces.retrain import retrain
 from mlnb.faces.tune import tune
 from mlnb.faces.upkeep import backup, gc, restore
 from mlnb.faces.verb import stopped
@@ -56,7 +57,7 @@ def root() -> None:
     """Turn an annotated Jupyter notebook into a tested, deployed, monitored pipeline."""
 
 
-_VERBS = (plan, annotate, run, test, verify, tune, deploy, promote, rollback, predict, monitor, doctor)
+_VERBS = (plan, annotate, run, test, verify, tune, deploy, promote, rollback, predict, monitor, retrain, doctor)
 for _verb in (*_VERBS, runs, models, services, alarms, audit, gc, backup, restore):
     root.add_command(_verb)
 

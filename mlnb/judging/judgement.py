@@ -165,12 +165,18 @@ def judge_version(
     return Judgement(alias, {**evidence, **looked_at}, verdicts, tuple(mark), held, tuple(looked_at))
 
 
-def reconsider(version: Version, alias: str, by: str, bench: Bench) -> Judgement:
-    """Judge a version that was deployed before, for an alias that it may not have been deployed to."""
+def reconsider(version: Version, alias: str, by: str, bench: Bench, further: Sequence[str] = ()) -> Judgement:
+    """Judge a version that was deployed before, for an alias that it may not have been deployed to.
+
+    Parameters
+    ----------
+    further : sequence of str
+        Gates of whoever asks, beside those of its mark and of the alias.
+    """
     last = last_judgement(version, bench.audit)
     recorded = {name: value for name, value in last.evidence.items() if name not in last.fresh}
     untried = {name: value for name, value in version.metrics.items() if not TRIAL.fullmatch(name)}
-    return judge_version(version, alias, last.mark, recorded or untried, by, bench)
+    return judge_version(version, alias, (*last.mark, *further), recorded or untried, by, bench)
 
 
 def undisturbed(judge: Callable[[], Judgement], act: Callable[[Judgement], T]) -> T:

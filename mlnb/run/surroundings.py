@@ -39,6 +39,16 @@ def git_difference(folder: Path, commit: str, *, without: str) -> str:
     return _git(folder, "diff", *plain, commit, "--", ":/", f":(exclude,literal){without}")
 
 
+def git_follows(folder: Path, commit: str) -> bool:
+    """Say whether what `folder` is at comes after a commit, or is it."""
+    return bool(commit) and _git(folder, "merge-base", commit, "HEAD").strip() == commit
+
+
+def git_changed(folder: Path, *paths: str) -> bool:
+    """Say whether files below `folder` differ from its commit; those that git does not know are not looked at."""
+    return bool(_git(folder, "status", "--porcelain", "--untracked-files=no", "--", *paths))
+
+
 def environment_lock() -> bytes:
     """Return ``name==version`` of every installed distribution, sorted, one a line."""
     found: dict[str, str] = {}

@@ -34,6 +34,7 @@ BENCHES = (
     "log_modes",
     "log_soak",
     "kills",
+    "retrain_kills",
     "swap",
     "sequential",
     "alarms",
