@@ -26,6 +26,7 @@ _SHOWN = 20
 @click.option("--once", is_flag=True, help="Look, do what is due, and end: for cron and CI.")
 @click.option("--daemon", is_flag=True, help="Look again and again, and do what is due, until it is stopped.")
 @click.option("--status", is_flag=True, help="Show what came of the last retrainings, and what waits.")
+@click.option("--unit", is_flag=True, help="Print a systemd unit of the daemon; root's is of the system.")
 @click.option("--reason", default="", help="Retrain MODEL by hand, with --once: why; kept in the audit log.")
 @click.option("-p", "assignments", multiple=True, metavar="NAME=VALUE", help="By hand: set one parameter.")
 @click.option(
@@ -57,6 +58,10 @@ def retrain(
         return asked.answer(project.retraining.plan(model), _plan_lines)
     if chosen == ["status"]:
         return _status(asked, project, model)
+    if chosen == ["unit"]:
+        from mlnb.retrain.unit import daemon_unit
+
+        return asked.answer(daemon_unit(project.root, model, every_s), str.splitlines)
     if chosen == ["daemon"]:
         return _serve(asked, project, model, every_s)
     return _once(asked, project, model, reason, assignments)

@@ -77,17 +77,17 @@ def systemd_unit(deployment: Deployment, folder: Path, predictions: Path, settin
         "MLNB_PREDICTIONS": str(predictions),
     }
     unit = f"mlnb-{deployment.name}"
-    return _filled(
+    return filled(
         "systemd.template",
         name=deployment.name,
         scope="--user " if user else "",
         unit=unit,
-        start=_quoted(command).replace("$", "$$"),
+        start=quoted(command).replace("$", "$$"),
         source=str(source).replace("%", "%%"),
-        environment=_quoted(f"{key}={value}" for key, value in environment.items()),
+        environment=quoted(f"{key}={value}" for key, value in environment.items()),
         owner="" if user else f"User={pwd.getpwuid(os.getuid()).pw_name}",
         apart="PrivateUsers=yes" if user else "PrivateIPC=yes",
-        writable=_quoted([str(folder), str(predictions)]),
+        writable=quoted([str(folder), str(predictions)]),
         wanted_by="default.target" if user else "multi-user.target",
         stop_s=_stop_s(settings),
     )
@@ -126,7 +126,7 @@ def compose_file(deployment: Deployment, project: Path, folder: Path, image: str
     published = [f"{host}:{deployment.port}:{_IMAGE_PORT}"]
     if deployment.grpc_port:
         published.append(f"{host}:{deployment.grpc_port}:{configuration.grpc_port}")
-    return _filled(
+    return filled(
         "compose.template",
         name=deployment.name,
         service=deployment.name.lower(),
@@ -175,12 +175,13 @@ def _stop_s(settings: Settings) -> int:
     return int(configure(settings.service, {}).drain_s) + _KILLED_AFTER_S
 
 
-def _filled(template: str, **values: object) -> str:
+def filled(template: str, **values: object) -> str:
+    """Return a template of ``templates/deploy`` with its names replaced."""
     text = (files("mlnb") / "templates" / "deploy" / template).read_text("utf-8")
     return Template(text).substitute(values)
 
 
-def _quoted(words: Iterable[str]) -> str:
+def quoted(words: Iterable[str]) -> str:
     """Return words as systemd takes them apart again (systemd.syntax(7)); its specifiers begin with a percent sign."""
     escaped = (word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") for word in words)
     return " ".join(f'"{word}"' for word in escaped)
