@@ -26,6 +26,7 @@ from mlnb.notebook.suffixes import NOTEBOOKS
 ON_NOTEBOOK = ("plan", "annotate", "run", "test", "tune", "deploy")
 FOLLOWED = ("run", "test", "tune", "deploy", "verify")
 CELL_MAGICS = ("stage", "setup", "test", "deploy")
+_WORKS = {"--once", "--daemon"}
 _BARE = {"--json", "-q", "--quiet", "--svg", "--html", "--markdown", "--why", "--diff"}
 
 
@@ -103,7 +104,7 @@ class LiveMagics:
             words.insert(1, str(self._notebook()))
         if not wants_help and self._in_kernel(words):
             return
-        if verb in FOLLOWED and not wants_help:
+        if not wants_help and (verb in FOLLOWED or (verb == "retrain" and _WORKS & set(words))):
             self._follow(words)
         elif wants_help or not self._pictured(words):
             cli.call(words, "%mlnb")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from threading import Event
 from typing import TYPE_CHECKING
@@ -88,6 +89,8 @@ def _serve(asked: Asked, project: Project, model: str, every_s: float) -> int:
     def told(what: Visit | MlnbError) -> None:
         if isinstance(what, MlnbError):
             click.echo(f"{what.problem} {what.remedy}", err=True)
+        elif asked.events:
+            click.echo(json.dumps({"event": "visit", **what.to_json()}))
         else:
             asked.tell(what, lambda visit: _visits_lines([visit]))
 
@@ -97,8 +100,10 @@ def _serve(asked: Asked, project: Project, model: str, every_s: float) -> int:
                 click.echo(f"Retraining {model or 'all models that say so'}, a look every {every_s:g} s.", err=True)
             project.retraining.serve(model, every_s, stop, told, notify)
     except KeyboardInterrupt:  # between two runs
-        return 0
-    return 0
+        pass
+    return asked.answer(
+        {"ended": "stopped"}, lambda _: ["Stopped; what waits or was begun is kept for the next start."]
+    )
 
 
 def _status(asked: Asked, project: Project, model: str) -> int:

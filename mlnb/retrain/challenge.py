@@ -87,7 +87,7 @@ def carry_out(asked: Challenge) -> Outcome:
     except (CancelledError, StateError):
         raise
     except MlnbError as error:
-        return Outcome(FAILED, f"{error.problem} {error.remedy}", evidence={"run": _run_of(asked)})
+        return Outcome(FAILED, f"{error.problem} {error.remedy}", evidence={"run": asked.docket.get(asked.act.id).run})
     facts = _facts(record, before)
     if version is None or failed:
         return Outcome(REFUSED, failed, version.number if version else 0, facts)
@@ -127,7 +127,7 @@ def _run(asked: Challenge) -> RunRecord:
 
 def _left(asked: Challenge) -> RunRecord | None:
     """Return the run that an earlier process began, if it can be gone on from."""
-    run = _run_of(asked)
+    run = asked.docket.get(asked.act.id).run
     if not run:
         return None
     try:
@@ -135,10 +135,6 @@ def _left(asked: Challenge) -> RunRecord | None:
     except UsageError:  # its process died before it wrote the record
         return None
     return record if record.state in ("done", "failed", "cancelled") else None
-
-
-def _run_of(asked: Challenge) -> str:
-    return next((one.run for one in asked.docket.list(asked.terms.model) if one.id == asked.act.id), "")
 
 
 def _ship(asked: Challenge, record: RunRecord) -> tuple[Version | None, str]:

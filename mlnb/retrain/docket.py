@@ -10,7 +10,7 @@ all waiting triggers that ask for the same into one retraining. A retraining tha
 model's lock belongs to a process that died: it is taken up again, under the same number. Ending writes the outcome, the
 audit row and what people are to be told together, and only once.
 
-Whoever calls anything but `fire`, `list` and `waiting` holds the model's lock, see `alone`.
+Whoever calls `begin`, `left`, `note` or `end` holds the model's lock, see `alone`.
 """
 
 from __future__ import annotations
@@ -239,6 +239,16 @@ class Docket:
         with self._ledger.read() as connection:
             return _triggers(connection, _waiting(model))
 
+    def served(self, id: int) -> tuple[Trigger, ...]:
+        """Return the triggers that a retraining serves, the oldest first."""
+        with self._ledger.read() as connection:
+            return _triggers(connection, _served(id))
+
+    def get(self, id: int) -> Retraining:
+        """Return one retraining as it is now."""
+        with self._ledger.read() as connection:
+            return _one(connection, id)
+
     def list(self, model: str = "", last: int = 0) -> tuple[Retraining, ...]:
         """Return retrainings, the oldest first; of one model, and the newest so many, where that is asked."""
         query = select(RETRAINING).order_by(RETRAINING.c.id.desc())
@@ -310,7 +320,7 @@ class Docket:
             }
             mine = (RETRAINING.c.id == act.id) & (RETRAINING.c.state == RUNNING)
             if connection.execute(update(RETRAINING).where(mine), fields).rowcount:
-                served = _triggers(connection, select(RETRAIN_TRIGGER).where(RETRAIN_TRIGGER.c.retraining == act.id))
+                served = _triggers(connection, _served(act.id))
                 subject = f"{act.model}/{outcome.number}" if outcome.number else act.model
                 detail: dict[str, object] = {
                     "retraining": act.id,
@@ -343,6 +353,10 @@ def _count(connection: Connection, model: str) -> int:
 
 def _waiting(model: str) -> Select[*tuple[object, ...]]:
     return select(RETRAIN_TRIGGER).where(RETRAIN_TRIGGER.c.model == model, _WAITS).order_by(RETRAIN_TRIGGER.c.id)
+
+
+def _served(id: int) -> Select[*tuple[object, ...]]:
+    return select(RETRAIN_TRIGGER).where(RETRAIN_TRIGGER.c.retraining == id).order_by(RETRAIN_TRIGGER.c.id)
 
 
 def _triggers(connection: Connection, query: Select[*tuple[object, ...]]) -> tuple[Trigger, ...]:

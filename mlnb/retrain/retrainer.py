@@ -193,7 +193,7 @@ class Retrainer:
         told : callable
             Given each visit that did something, and what kept one from doing so.
         """
-        chosen, read_at = self._chosen(model), dict[str, datetime]()
+        chosen, read_at, effects = self._chosen(model), dict[str, datetime](), self._yard(notify).effects
         while not stop.is_set():
             for terms in chosen:
                 now = self._clock()
@@ -210,6 +210,10 @@ class Retrainer:
                     continue
                 if visit.fired or visit.done:
                     told(visit)
+            try:
+                effects.deliver(0.0)  # what a notifier or a service did not take before
+            except MlnbError as error:
+                told(error)
             stop.wait(every_s)
 
     def _visit(self, terms: Terms, notify: Notify | None, *, performance: bool = True) -> Visit:
@@ -233,15 +237,14 @@ class Retrainer:
         """Return those waiting triggers that one retraining may serve now: what a person asked for first."""
         waiting = self.docket.waiting(terms.model)
         asked = [one for one in waiting if one.cause.kind == HAND]
-        if not asked and self._held(terms):
+        if not waiting or (not asked and self._held(terms)):
             return ()
-        first = next(iter(asked or waiting), None)
-        return tuple(one for one in waiting if first and one.cause.parameters == first.cause.parameters)
+        first = (asked or waiting)[0]
+        return tuple(one for one in waiting if one.cause.parameters == first.cause.parameters)
 
     def _do(self, terms: Terms, act: Retraining, notify: Notify | None) -> Retraining:
         yard = self._yard(notify)
-        served = [one for one in self.docket.triggers(terms.model) if one.retraining == act.id]
-        why = " ".join(one.cause.reason for one in served)
+        why = " ".join(one.cause.reason for one in self.docket.served(act.id))
         return self._end(yard, act, carry_out(Challenge(act, terms, yard, self.docket, why)))
 
     def _end(self, yard: Yard, act: Retraining, outcome: Outcome) -> Retraining:

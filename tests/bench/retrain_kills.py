@@ -33,7 +33,8 @@ from tests.bench.table import Table
 MODEL = "late"
 _QUICK_KILLS, _REAL_KILLS = 100, 10
 _ASKED_EACH = 4
-_LONGEST_S, _LIMIT_S = 12.0, 900.0
+_ROUNDS = 2  # real kills for each retraining that is asked for
+_LONGEST_S, _LIMIT_S = 8.0, 900.0
 _CELLS = (
     "until = ''",
     "%%stage prepare\nimport numpy as np\nimport pandas as pd\nrows = pd.read_csv('rows.csv')\n"
@@ -216,11 +217,11 @@ def _real(root: Path, kills: int) -> list[str]:
     (root / "rows.csv").write_text("x,y\n" + "".join(f"{n % 17},{int(n % 17 > 8)}\n" for n in range(400)), "utf-8")
     _write_notebook(root / "nb.ipynb")
     write_settings(root, 'on_alarm = true\npromote = "production"\ntries = 1000')
-    project, asked = Project(root), max(2, kills // 5)
-    for number in range(asked):
-        ask(project, number)
+    project, asked = Project(root), -(-kills // _ROUNDS)
     with Daemons(root, seed=1) as daemons:
-        for _ in range(kills):
+        for number in range(kills):
+            if number % _ROUNDS == 0:
+                ask(project, number // _ROUNDS)
             daemons.kill(_LONGEST_S)
         daemons.finish(lambda: served(project, asked), _LIMIT_S)
     for name in [one.name for one in project.services.list()]:

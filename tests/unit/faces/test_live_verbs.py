@@ -51,6 +51,17 @@ def test_plan_shows_the_picture_and_how_the_stages_stand_here(live, write_notebo
     assert "`one` would run: it has no result yet." in kernel.run("%mlnb plan --why one").text
 
 
+def test_retrain_shows_a_plan_and_does_what_is_due_in_a_process_of_its_own(live, write_notebook, tmp_path):
+    path = write_notebook(*SMALL)
+    (tmp_path / "pyproject.toml").write_text('[tool.mlnb.retrain.late]\nnotebook = "nb.ipynb"\n')
+    kernel = live(path)
+    assert kernel.run("%mlnb retrain").text == "late: nb.ipynb\n  nothing would fire now\n"
+    failed = kernel.run("%mlnb retrain late --once --reason look")
+    assert failed.status == "error"
+    assert "late: retraining 1 ended failed:" in failed.data[0]["text/plain"]
+    assert "no %%deploy late" in failed.data[0]["text/plain"]
+
+
 def test_the_next_run_of_a_live_kernel_finds_its_libraries_loaded(live, write_notebook, tmp_path):
     source = "%%stage one\nimport os, xml.dom.minidom\nsize\nparent = os.getppid()\nprint('child of', parent)"
     kernel = live(write_notebook(SMALL[0], SMALL[1], source))
