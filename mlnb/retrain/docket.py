@@ -215,9 +215,9 @@ class Docket:
                 }
                 self._ledger.insert_missing(connection, RETRAIN_TRIGGER, row)
             for kind, value in seen.items():
+                self._ledger.insert_missing(connection, RETRAIN_SEEN, {"model": model, "kind": kind, "value": value})
                 mine = (RETRAIN_SEEN.c.model == model) & (RETRAIN_SEEN.c.kind == kind)
-                if not connection.execute(update(RETRAIN_SEEN).where(mine), {"value": value}).rowcount:
-                    connection.execute(insert(RETRAIN_SEEN), {"model": model, "kind": kind, "value": value})
+                connection.execute(update(RETRAIN_SEEN).where(mine), {"value": value})
             return _count(connection, model) - before
 
     def fired(self, model: str, kind: str) -> frozenset[str]:
