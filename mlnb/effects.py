@@ -17,10 +17,9 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from threading import local
-from typing import Protocol, cast
 
-from mlnb import plugins
 from mlnb.errors import MlnbError, ServiceError, StateError
+from mlnb.notify.channel import Channel, channels
 from mlnb.registry.outbox import Due, Effect, Outbox
 from mlnb.registry.registry import Registry
 from mlnb.registry.version import Promotion
@@ -30,42 +29,24 @@ from mlnb.settings import Settings
 from mlnb.store.folder import StateFolder
 
 ROUTE, NOTIFY = "route", "notify"
-GROUP = "mlnb.notifiers"
 WAIT_S = 30.0
 """How long a verb waits for another process that is delivering."""
 
 
-class Notifier(Protocol):
-    """Tells people of a move; entry points of ``mlnb.notifiers`` make one of the settings, or None for not set up."""
-
-    def send(self, event: Mapping[str, object], key: str) -> None:
-        """Send one event.
-
-        Parameters
-        ----------
-        event : mapping of str to JSON value
-            A `Promotion` in JSON with its ``id``, or an alarm (``event`` is ``"alarm"``); and ``text``, a sentence.
-        key : str
-            The same whenever this event is sent again, and of no other.
-
-        Raises
-        ------
-        MlnbError
-            If it did not arrive, or nobody knows whether it did; it is sent again.
-        """
-        ...
-
-
-def effects_of(settings: Settings, place: str) -> tuple[Effect, ...]:
-    """Return what each move of an alias must cause: its service follows, every notifier that is set up is told.
+def notices(channels: Mapping[str, Channel], place: str, event: str, model: str) -> tuple[Effect, ...]:
+    """Return what an event of a model must cause: every channel that wants it is told.
 
     Parameters
     ----------
+    channels : mapping of str to Channel
+        As `mlnb.notify.channel.channels` gives them.
     place : str
-        Whose service: `StateFolder.place`. Other projects that share the ledger have services of their own.
+        Whose event: `StateFolder.place`.
+    event : str
+        One of `mlnb.notify.channel.EVENTS`.
     """
-    told = (Effect(NOTIFY, {"place": place, "notifier": name}) for name in _notifiers(settings))
-    return Effect(ROUTE, {"place": place}), *told
+    wanted = (name for name, one in channels.items() if one.wants(event, model))
+    return tuple(Effect(NOTIFY, {"place": place, "notifier": name}) for name in wanted)
 
 
 def follow(
@@ -102,7 +83,7 @@ class Courier:
     registry, target
         The project's own.
     settings : Settings
-        Which notifiers are set up.
+        Which channels are set up.
     state : StateFolder
         Where the files are that say whether there is something to do.
     """
@@ -119,21 +100,23 @@ class Courier:
         self._begun = local()
 
     @contextmanager
-    def planned(self, *, moves: bool = True) -> Iterator[tuple[Effect, ...]]:
+    def planned(self, model: str, event: str = "promotion") -> Iterator[tuple[Effect, ...]]:
         """Give what the act of the block must cause; a death between it and its delivery leaves a file behind.
 
         The delivery is to come in the same thread.
 
         Parameters
         ----------
-        moves : bool
-            Whether the act moves an alias: the service follows. Else people are told, and nothing more.
+        model : str
+            Whose act.
+        event : str
+            A ``promotion`` moves an alias, so the model's service follows; of any other event people are told.
         """
         marks = self._marks()
         marks.append(self._undone.begin())
         try:
-            planned = effects_of(self._settings, self._state.place)
-            yield planned if moves else tuple(effect for effect in planned if effect.kind == NOTIFY)
+            told = notices(self._channels(), self._state.place, event, model)
+            yield (Effect(ROUTE, {"place": self._state.place}), *told) if event == "promotion" else told
         except BaseException as error:
             # A ledger that is lost while it commits may have moved the alias; what refuses a move has not.
             moved = isinstance(error, StateError) or not isinstance(error, MlnbError)
@@ -185,7 +168,7 @@ class Courier:
 
     def _ours(self, effects: Iterable[Due]) -> tuple[Due, ...]:
         """Leave out the services of other projects that share the ledger, and notifiers that are set up there alone."""
-        told = _notifiers(self._settings)
+        told = self._channels()
         return tuple(
             effect
             for effect in effects
@@ -229,20 +212,21 @@ class Courier:
 
     def _notify(self, effect: Due) -> None:
         name = str(effect.payload.get("notifier", ""))
-        notifier = _notifiers(self._settings).get(name)
-        if notifier is None:
+        channel = self._channels().get(name)
+        if channel is None:
             raise ServiceError(
                 f"The notifier {name!r}, which is to tell of {effect.model}, is not set up here.",
-                "Set it up again, see [tool.mlnb] notify_url; until then the message waits.",
+                f"Set it up again, see [tool.mlnb.notify.{name}] or notify_url; until then the message waits.",
                 service=effect.model,
             )
-        alarm = effect.payload.get("alarm")
-        if isinstance(alarm, Mapping):  # it brings its own sentence
-            notifier.send(dict(alarm), effect.key)
-            return
-        promotion = effect.payload.get("promotion")
-        event = dict(promotion) if isinstance(promotion, Mapping) else {}
-        notifier.send({**event, "text": event.get("text") or sentence(event)}, effect.key)
+        cause = effect.payload.get("event", effect.payload.get("promotion"))  # the latter in rows of an older mlnb
+        event = {"event": "promotion", **(cause if isinstance(cause, Mapping) else {})}
+        event.setdefault("text", sentence(event))
+        if channel.wants(str(event["event"]), effect.model):  # it may have been limited since
+            channel.tell(event, effect.key)
+
+    def _channels(self) -> dict[str, Channel]:
+        return channels(self._settings, self._state.root.parent)
 
 
 def _behind(promotion: Promotion, problem: str) -> ServiceError:
@@ -261,11 +245,3 @@ def sentence(event: Mapping[str, object]) -> str:
     reason = f": {event['reason']}" if event.get("reason") else "."
     alias = f"{event.get('model')}@{event.get('alias')}"
     return f"{event.get('by')} {verb} {alias} to {event.get('to')}{before}{forced}{reason}"
-
-
-def _notifiers(settings: Settings) -> dict[str, Notifier]:
-    makers = {
-        name: cast("Callable[[Settings], Notifier | None]", plugins.load(GROUP, name)) for name in plugins.names(GROUP)
-    }
-    made = {name: make(settings) for name, make in makers.items()}
-    return {name: notifier for name, notifier in made.items() if notifier is not None}

@@ -134,7 +134,7 @@ class Lookout:
         fresh = [alarm for alarm in found.alarms if _key(alarm) not in standing]
         raised: tuple[Alarm, ...] = ()
         if fresh:
-            with self._courier.planned(moves=False) as effects:
+            with self._courier.planned(model, "alarm") as effects:
                 raised = self._alarms.raise_all(fresh, by=self._actor, effects=effects)
             self._courier.deliver()
         ref = self._registry.get(f"{model}@{alias}").ref
@@ -148,7 +148,7 @@ class Lookout:
         RegistryError
             If there is no such alarm, or it was acknowledged already.
         """
-        with self._courier.planned(moves=False) as effects:
+        with self._courier.planned(self._alarms.get(id).model, "alarm") as effects:
             alarm = self._alarms.acknowledge(id, by=self._actor, note=note, effects=effects)
         self._courier.deliver()
         return alarm

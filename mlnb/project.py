@@ -219,7 +219,7 @@ class Project(Parts):
         from mlnb.judging.judgement import Judgement, reconsider, undisturbed
 
         version, by = self.models.get(ref), self.actor
-        with self.effects.planned() as effects:
+        with self.effects.planned(version.model) as effects:
 
             def judge() -> Judgement:
                 return reconsider(version, alias, by, self.bench)
@@ -246,7 +246,7 @@ class Project(Parts):
         `held` is as in `promote`.
         """
         by = self.actor
-        with self.effects.planned() as effects:
+        with self.effects.planned(model) as effects:
             promotion = self.models.rollback(model, alias, by=by, reason=reason, to=to, effects=effects, held=held)
         self.effects.settle(promotion)
         return promotion

@@ -64,7 +64,7 @@ class Settings:
     mlflow : str
         Address of the MLflow server that versions are mirrored to; credentials never in it (`mlnb.platforms`).
     notify_url : str
-        Web address that each move of an alias is posted to (`mlnb.service.webhook`). It may hold a token: best put into
+        Web address that each move of an alias is posted to (`mlnb.notify.webhook`). It may hold a token: best put into
         the variable ``MLNB_NOTIFY_URL``.
     secrets_folder : str
         Folder of files, each named as the secret that it holds; relative to the project.
@@ -80,6 +80,8 @@ class Settings:
         The table ``[tool.mlnb.monitor]`` as it is; `mlnb.monitor.rules` knows its keys.
     retrain : Mapping
         The table ``[tool.mlnb.retrain]`` as it is: a table for each model; `mlnb.retrain.terms` knows their keys.
+    notify : Mapping
+        The table ``[tool.mlnb.notify]`` as it is: a table for each channel; `mlnb.notify.channel` knows their keys.
     """
 
     executor: str = "local"
@@ -108,10 +110,11 @@ class Settings:
     policy: Mapping[str, object] = field(default_factory=dict)
     monitor: Mapping[str, object] = field(default_factory=dict)
     retrain: Mapping[str, object] = field(default_factory=dict)
+    notify: Mapping[str, object] = field(default_factory=dict)
 
 
 _PASSWORD = re.compile(r"://[^/@]*:[^/@]+@|[?&]password=", re.IGNORECASE)
-TABLES = ("service", "gates", "policy", "monitor", "retrain")
+TABLES = ("service", "gates", "policy", "monitor", "retrain", "notify")
 """The settings that are tables."""
 
 

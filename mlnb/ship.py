@@ -228,7 +228,7 @@ def ship(
     evidence |= _gated(deploy, alias, record, yard)
     judgement = _judge(deploy, version, alias, evidence, yard)
     with _step(yard, version.model, "promote") as say:
-        with yard.effects.planned() as effects:
+        with yard.effects.planned(version.model) as effects:
             promotion = yard.registry.promote(
                 version.ref,
                 alias,

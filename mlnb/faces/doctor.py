@@ -7,12 +7,12 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlnb.errors import MlnbError, UsageError
+from mlnb.faces.check import Check
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -20,16 +20,6 @@ if TYPE_CHECKING:
     from mlnb.project import Project
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at: what was found, and what to do if it is not as it should be."""
-
-    name: str
-    ok: bool
-    found: str
-    remedy: str = ""
 
 
 def examine(folder: Path | None) -> tuple[Check, ...]:
@@ -112,6 +102,7 @@ def _project(folder: Path | None) -> Iterator[Check]:
         except UsageError:
             yield Check("state", True, f"{Path.cwd()} is in no project yet; the first run makes one")
             return
+        yield from _channels(project)
         if not (project.root / ".mlnb").is_dir():
             yield Check("state", True, f"{project.root} has none yet; the first run makes it")
             return
@@ -124,6 +115,12 @@ def _project(folder: Path | None) -> Iterator[Check]:
             yield Check(f"service {one.name}", ok, f"{one.state} {one.url}", remedy)
     except MlnbError as error:
         yield Check("state", False, error.problem, error.remedy)
+
+
+def _channels(project: Project) -> Iterator[Check]:
+    from mlnb.faces.notifying import channel_checks
+
+    yield from channel_checks(project)
 
 
 def _elsewhere(project: Project) -> Iterator[Check]:

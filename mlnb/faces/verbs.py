@@ -215,13 +215,22 @@ def monitor(asked: Asked, model: str, alias: str, span: str, labels: Path | None
 
 @click.command(cls=Verb)
 @click.option("--trust", type=_FILE, metavar="FILE", help="Trust a colleague's or CI's public key from now on.")
+@click.option("--notify", is_flag=True, help="Send a test event by every channel of [tool.mlnb.notify].")
+@click.option("--allow", metavar="NAME", help="Let this project's channel use its secrets or run its command.")
 @click.pass_obj
-def doctor(asked: Asked, trust: Path | None) -> int:
-    """Look at what mlnb needs: Python, packages, kernel, keys, state, services."""
+def doctor(asked: Asked, trust: Path | None, notify: bool, allow: str | None) -> int:
+    """Look at what mlnb needs: Python, packages, kernel, keys, state, services, channels."""
     from mlnb.faces.doctor import examine, trust_key
     from mlnb.faces.view import check_lines
 
-    checks = [trust_key(trust)] if trust else examine(asked.folder)
+    if sum(map(bool, (trust, notify, allow))) > 1:
+        raise click.UsageError("--trust, --notify and --allow are asked for one at a time.")
+    if notify or allow:
+        from mlnb.faces.notifying import allow_channel, try_channels
+
+        checks = [allow_channel(asked.folder, allow)] if allow else list(try_channels(asked.folder))
+    else:
+        checks = [trust_key(trust)] if trust else list(examine(asked.folder))
     return asked.answer(checks, check_lines, code=0 if all(check.ok for check in checks) else 1)
 
 

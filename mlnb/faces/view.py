@@ -16,7 +16,7 @@ from mlnb.faces.lineage import lineage_lines
 from mlnb.faces.tables import table
 
 if TYPE_CHECKING:
-    from mlnb.faces.doctor import Check
+    from mlnb.faces.check import Check
     from mlnb.faces.logs import CellLog
     from mlnb.monitor.report import Report
     from mlnb.registry.audit import AuditRow

@@ -223,7 +223,7 @@ def _tell(
         "record": record_of(row),
     }
     event = {"event": EVENT, **_alarm(row).to_json(), "state": "open" if act == "alarm" else "acknowledged"}
-    told = enqueue(connection, at, row["model"], effects, {**event, "text": text, "by": by}, kind=EVENT)
+    told = enqueue(connection, at, row["model"], effects, {**event, "text": text, "by": by})
     if told:
         detail["effects"] = told
     append(connection, at, by, act, f"{row['model']}@{row['alias']}", detail)

@@ -163,23 +163,20 @@ def enqueue(
     model: str,
     effects: Iterable[Effect],
     cause: Mapping[str, object],
-    kind: str = "promotion",
 ) -> dict[str, str]:
     """Add the effects of an act in the caller's writing transaction; return what the audit log keeps of each, by id.
 
     Parameters
     ----------
     cause : mapping of str to JSON value
-        What people are told of the act.
-    kind : str
-        Under which name the payload holds it: ``promotion`` or ``alarm``.
+        What people are told of the act: the payload's ``event``.
     """
     records = {}
     for effect in effects:
         row = {
             "model": model,
             "kind": effect.kind,
-            "payload": canonical({**effect.payload, kind: cause}),
+            "payload": canonical({**effect.payload, "event": cause}),
             "created_at": time_text(at),
             "attempts": 0,
             "not_before": time_text(at),

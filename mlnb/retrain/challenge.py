@@ -181,7 +181,7 @@ def _decide(asked: Challenge, version: Version, record: RunRecord, facts: Mappin
 
 def _promote(asked: Challenge, version: Version) -> str:
     yard, alias = asked.yard, asked.terms.champion
-    with yard.effects.planned() as effects:
+    with yard.effects.planned(version.model) as effects:
 
         def judge() -> Judgement:
             return reconsider(version, alias, yard.by, asked.bench, asked.terms.gates)

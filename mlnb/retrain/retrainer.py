@@ -9,7 +9,6 @@ from secrets import token_hex
 from threading import Event
 from typing import TYPE_CHECKING
 
-from mlnb.effects import NOTIFY
 from mlnb.errors import CancelledError, MlnbError, UsageError
 from mlnb.registry.canonical import time_text, utc_now
 from mlnb.registry.reference import hint
@@ -248,8 +247,8 @@ class Retrainer:
         return self._end(yard, act, carry_out(Challenge(act, terms, yard, self.docket, why)))
 
     def _end(self, yard: Yard, act: Retraining, outcome: Outcome) -> Retraining:
-        with yard.effects.planned() as effects:
-            ended = self.docket.end(act, outcome, yard.by, [one for one in effects if one.kind == NOTIFY])
+        with yard.effects.planned(act.model, "retraining") as effects:
+            ended = self.docket.end(act, outcome, yard.by, effects)
         yard.effects.deliver()
         return ended
 

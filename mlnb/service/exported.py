@@ -163,7 +163,7 @@ def scrape_config(deployment: Deployment, project: Path, folder: Path, settings:
     if guarded and "metrics" not in configuration.public.split():
         job["authorization"] = {"credentials_file": f"/etc/prometheus/mlnb-{deployment.name}.token"}
     job["static_configs"] = [{"targets": [urlsplit(deployment.url).netloc]}]
-    return _filled("prometheus.template", name=deployment.name, jobs=json.dumps([job], ensure_ascii=False))
+    return filled("prometheus.template", name=deployment.name, jobs=json.dumps([job], ensure_ascii=False))
 
 
 def _mount(path: Path, target: str) -> dict[str, object]:

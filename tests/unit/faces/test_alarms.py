@@ -174,7 +174,7 @@ from mlnb.project import Project
 from mlnb.registry.alarms import Alarms
 project = Project(sys.argv[1])
 found = project.alarms.judge("delays")
-with project.effects.planned(moves=False) as effects:
+with project.effects.planned("delays", "alarm") as effects:
     Alarms(project.ledger).raise_all(found.alarms, by="cron", effects=effects)
     os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -18,10 +18,10 @@ from sqlalchemy import update
 
 from mlnb.effects import follow
 from mlnb.errors import SettingsError, StateError, StorageError, UntrustedError
+from mlnb.notify.webhook import Webhook
 from mlnb.project import Project
 from mlnb.registry.outbox import Effect
 from mlnb.registry.version import Draft
-from mlnb.service.webhook import Webhook
 from mlnb.settings import Settings
 from mlnb.store.tables import ALIAS, VERSION
 from tests.unit.faces.conftest import Mlnb, Ran
@@ -31,7 +31,7 @@ import os, signal, sys
 from mlnb.effects import Courier
 from mlnb.project import Project
 project = Project(sys.argv[1])
-with project.effects.planned() as effects:
+with project.effects.planned("delays") as effects:
     project.models.promote("delays/1", "production", by="anna", effects=effects)
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -105,6 +105,17 @@ def test_people_are_told_of_a_promotion_and_of_a_rollback(project: Project, rece
     assert len({key for key, _ in receiver.told}) == 3
     assert not project.left_undone
     assert project.outbox.waiting() == ()
+
+
+def test_a_declared_channel_is_told_beside_the_address_of_notify_url(
+    project: Project, receiver: Receiver, tmp_path: Path
+) -> None:
+    settings = tmp_path / "pyproject.toml"
+    table = f'[tool.mlnb.notify.ops]\nkind = "slack"\nurl = "{receiver.url}"\nmodels = ["delays"]\n'
+    settings.write_text(settings.read_text("utf-8") + table, "utf-8")
+    Project(tmp_path).promote("delays/1", "production", reason="the first")
+    assert [body.get("event", "of the chat") for _, body in receiver.told] == ["promotion", "of the chat"]
+    assert receiver.told[0][1]["text"] == receiver.told[1][1]["text"]
 
 
 def test_a_version_that_was_damaged_where_it_lies_ready_is_handed_over_again(tmp_path: Path, package: Path) -> None:
@@ -186,7 +197,7 @@ def test_an_address_that_is_none_is_refused_before_anything_moves(address: str) 
 
 def test_a_receiver_that_does_not_answer_is_asked_once_in_a_pass(project: Project, receiver: Receiver) -> None:
     for number in (1, 2, 1):
-        with project.effects.planned() as effects:
+        with project.effects.planned("delays") as effects:
             project.models.promote(f"delays/{number}", "production", by="anna", effects=effects)
     receiver.statuses = [500, 500, 500]
     waiting = project.effects.deliver()
@@ -233,7 +244,7 @@ def test_a_notifier_that_breaks_keeps_nobody_from_promoting(project: Project, tm
 
 
 def test_an_act_of_one_thread_is_not_done_by_the_delivery_of_another(project: Project, receiver: Receiver) -> None:
-    with project.effects.planned() as effects:
+    with project.effects.planned("delays") as effects:
         before = list((project.state.root / "effects").iterdir())
         other = Thread(target=project.effects.deliver)
         other.start()
@@ -247,7 +258,7 @@ def test_an_act_of_one_thread_is_not_done_by_the_delivery_of_another(project: Pr
 def test_a_move_whose_commit_got_lost_is_looked_after_by_the_next_verb(
     project: Project, receiver: Receiver, mlnb: Mlnb
 ) -> None:
-    with pytest.raises(StorageError), project.effects.planned() as effects:
+    with pytest.raises(StorageError), project.effects.planned("delays") as effects:
         project.models.promote("delays/1", "production", by="anna", effects=effects)
         raise StorageError("The connection was lost.", "Try again.", path="")
     assert project.left_undone
@@ -257,7 +268,7 @@ def test_a_move_whose_commit_got_lost_is_looked_after_by_the_next_verb(
 
 
 def test_a_delivery_that_could_not_be_tried_is_left_to_the_next_verb(project: Project, tmp_path: Path) -> None:
-    with project.effects.planned() as effects:
+    with project.effects.planned("delays") as effects:
         project.models.promote("delays/1", "production", by="anna", effects=effects)
     project.ledger.close()
     whole = tmp_path / ".mlnb" / "ledger.db"

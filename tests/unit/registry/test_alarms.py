@@ -85,7 +85,7 @@ def test_the_messages_and_the_audit_rows_come_with_the_alarm(alarms: Alarms, led
     alarms.raise_all([FOUND], by="cron", effects=TOLD)
     alarms.acknowledge(1, by="anna", note="a new sensor", effects=TOLD)
     waiting = Outbox(ledger, Clock()).waiting()
-    events = [json.loads(json.dumps(dict(due.payload)))["alarm"] for due in waiting]
+    events = [json.loads(json.dumps(dict(due.payload)))["event"] for due in waiting]
     assert [(one["event"], one["state"], one["text"]) for one in events] == [
         ("alarm", "open", "age moved."),
         ("alarm", "acknowledged", "anna acknowledged alarm 1 of delays@production (drift of age): a new sensor"),

@@ -62,7 +62,7 @@ def test_a_retraining_ends_once_with_one_audit_row_and_one_message(docket: Docke
     (row,) = Audit(ledger).log()
     assert (row.action, row.subject, row.detail["retraining"]) == ("retrain", "late/3", act.id)
     (message,) = Outbox(ledger).waiting()
-    event = message.payload["promotion"]
+    event = message.payload["event"]
     assert isinstance(event, dict) and event["event"] == "retraining"
     assert event["text"] == f"Retraining {act.id} of late ended promoted: It is better."
     assert Audit(ledger).verify().ok

@@ -54,7 +54,7 @@ def outbox(ledger: Ledger, clock: Clock) -> Outbox:
 def test_effects_are_due_from_the_move_on_and_tell_what_moved(moved: Registry, outbox: Outbox) -> None:
     route, notify = outbox.due()
     assert (route.kind, route.model, route.attempts) == ("route", "delays", 0)
-    promotion = notify.payload["promotion"]
+    promotion = notify.payload["event"]
     assert notify.payload["notifier"] == "webhook"
     assert (promotion["to"], promotion["alias"], promotion["by"], promotion["reason"]) == (
         "delays/1", "production", "anna", "good",
@@ -99,7 +99,7 @@ def test_a_move_that_is_refused_or_moves_nothing_causes_nothing(moved: Registry,
 def test_a_rollback_causes_what_it_is_told_to(moved: Registry, outbox: Outbox) -> None:
     moved.promote("delays/2", "production", by="anna")
     moved.rollback("delays", "production", by="ben", effects=EFFECTS)
-    assert [effect.payload["promotion"]["kind"] for effect in outbox.due()] == ["promote"] * 2 + ["rollback"] * 2
+    assert [effect.payload["event"]["kind"] for effect in outbox.due()] == ["promote"] * 2 + ["rollback"] * 2
 
 
 def test_one_process_at_a_time_delivers_and_a_killed_one_lets_go(moved: Registry, outbox: Outbox, where: Path) -> None:
