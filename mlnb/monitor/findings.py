@@ -27,7 +27,7 @@ class Finding:
     ----------
     kind : str
         ``"drift"``, ``"prediction"``, ``"missing"``, ``"unseen"``, ``"range"``, ``"type"``, ``"errors"``,
-        ``"redacted"``, ``"labels"`` or ``"importance"``.
+        ``"redacted"``, ``"labels"``, ``"importance"`` or ``"concept"``.
     feature : str
         The column, or ``""``.
     sentence : str

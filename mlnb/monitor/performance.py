@@ -66,8 +66,7 @@ def classifier_performance(
     A label that is none of the classes counts as wrong, and as probability 0 in the log loss. Probabilities are
     clipped to [eps, 1 - eps], eps = 2.2e-16, as scikit-learn does. Equal scores share their mean rank (Mann-Whitney).
     """
-    index = {str(name_of(value)): place for place, value in enumerate(classes)}
-    wanted, given = _indices(labels, index), _indices(predictions, index)
+    wanted, given = class_indices(labels, classes), class_indices(predictions, classes)
     if not wanted.size:
         return Performance(0, {})
     metrics = {"accuracy": float(np.mean((wanted == given) & (wanted >= 0)))}
@@ -86,7 +85,7 @@ def regressor_performance(labels: Sequence[object], predictions: Sequence[object
     MonitorError
         If a label is not a number.
     """
-    wanted, wrong = numbers([_as_number(label) for label in labels])
+    wanted, wrong = numbers([as_number(label) for label in labels])
     if wrong.any():
         label = labels[int(np.flatnonzero(wrong)[0])]
         raise MonitorError(f"The label {label!r} is not a number, but the model is a regressor.", "Correct the labels.")
@@ -111,13 +110,15 @@ def class_index(value: object, index: Mapping[str, int]) -> int:
     if name in index:
         return index[name]
     if isinstance(value, str):
-        for other in (str(name_of(_as_number(value))), value.strip(), value.strip().lower()):
+        for other in (str(name_of(as_number(value))), value.strip(), value.strip().lower()):
             if other in index:
                 return index[other]
     return -1
 
 
-def _indices(values: Sequence[object], index: Mapping[str, int]) -> Ints:
+def class_indices(values: Sequence[object], classes: Sequence[str | int | float | bool]) -> Ints:
+    """Return the place of each class among `classes`, shape (rows,); -1 for what is none of them."""
+    index = {str(name_of(value)): place for place, value in enumerate(classes)}
     known: dict[tuple[type, object], int] = {}
     places = []
     for value in values:
@@ -138,7 +139,8 @@ def _probabilistic(wanted: Ints, probabilities: Floats) -> dict[str, float]:
     return metrics
 
 
-def _as_number(value: object) -> object:
+def as_number(value: object) -> object:
+    """Return the number that a text spells; anything else as it is."""
     if not isinstance(value, str):
         return value
     try:
