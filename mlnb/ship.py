@@ -260,6 +260,7 @@ def _register(deploy: Deploy, record: RunRecord, yard: Yard, builder: Builder) -
             return known, False
         builder.start()
         from mlnb.model.export import export_model
+        from mlnb.monitor.estimate import freeze_estimator
         from mlnb.registry.portrait import Sitter, portray
         from mlnb.service.sbom import freeze_environment
 
@@ -275,7 +276,8 @@ def _register(deploy: Deploy, record: RunRecord, yard: Yard, builder: Builder) -
                 parity_limit=yard.settings.parity_limit,
             )
             sitter = Sitter(estimator, rows, *freeze_reference(package, rows, deploy.sample.name))
-            portray(package, sitter, deploy, record, yard.state)
+            labels = portray(package, sitter, deploy, record, yard.state)
+            freeze_estimator(package, sitter.scorer, sitter.columns, labels)
             further = asked_for(yard.settings.service)
             freeze_environment(package, yard.settings.environment, deploy.name, further)
             measured = evaluations(record, yard.state.files)

@@ -154,6 +154,7 @@ def version_lines(version: Version, verdicts: Iterable[Verdict] = ()) -> Iterato
 
 def report_lines(report: Report) -> Iterator[str]:
     """Yield a drift report: its summary, its findings, the features ranked, volume and latency."""
+    from mlnb.monitor.estimate_view import estimate_lines
     from mlnb.monitor.several import by_output
 
     yield report.summary()
@@ -181,6 +182,7 @@ def report_lines(report: Report) -> Iterator[str]:
     if report.overall.rows:
         yield f"labelled {report.overall.rows:,}: {metrics_text(report.overall.metrics)}"
         yield from by_output(report.overall)
+    yield from estimate_lines(report)
 
 
 def audit_lines(rows: Sequence[AuditRow]) -> Iterator[str]:

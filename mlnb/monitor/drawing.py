@@ -11,6 +11,7 @@ from html import escape
 
 from mlnb.monitor.bars import Bars, bars
 from mlnb.monitor.distance import TOLERANCE
+from mlnb.monitor.estimate_view import estimate_section
 from mlnb.monitor.report import Column, Report
 from mlnb.monitor.text import number, percent
 from mlnb.monitor.trend import Period, drift_over, periods
@@ -73,7 +74,7 @@ def alarms(report: Report) -> str:
 def static(report: Report) -> str:
     """Return summary, findings and table as one fragment of HTML."""
     style = "font:13px system-ui,'DejaVu Sans',sans-serif;color:#1f2937;background:#fff;padding:8px;overflow-x:auto"
-    return f'<div style="{style}">{sentences(report)}{table(report, limit=20)}</div>'
+    return f'<div style="{style}">{sentences(report)}{table(report, limit=20)}{estimate_section(report)}</div>'
 
 
 def _items(found: Sequence[str]) -> str:

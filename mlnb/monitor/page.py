@@ -5,9 +5,9 @@ from __future__ import annotations
 from html import escape
 
 from mlnb.monitor.drawing import alarms, table
-from mlnb.monitor.panels import METRIC_NAMES
+from mlnb.monitor.estimate_view import estimate_section
 from mlnb.monitor.report import Report
-from mlnb.monitor.text import number, percent
+from mlnb.monitor.text import METRIC_NAMES, number, percent
 
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob:; style-src 'unsafe-inline'; "
@@ -47,6 +47,7 @@ def render(report: Report, plot: str) -> str:
 {raised}
 <section class="card">{plot}</section>
 {findings}
+{estimate_section(report)}
 <section class="card"><h2>Features</h2>{table(report, limit=200)}</section>
 <p class="quiet">Drift is the Jensen-Shannon distance, 0 (equal) to 1 (disjoint), missing values included.
 A feature has drifted where it is above the tolerance (dotted) and above what sampling alone would give.</p>

@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 from mlnb.monitor.bars import Bars
 from mlnb.monitor.report import Column, Report
 from mlnb.monitor.span import instant
-from mlnb.monitor.text import number, shortened
+from mlnb.monitor.text import METRIC_NAMES, number, shortened
 from mlnb.monitor.trend import Period, evident_drift_over
 from mlnb.registry.alarms import Alarm
 from mlnb.service.log_record import nanoseconds
@@ -32,7 +32,6 @@ GREY, BLUE, ORANGE, RED, GREEN, INK = "#a8b3c2", "#2563eb", "#f97316", "#dc2626"
 SCALE = ((0.0, "#f8fafc"), (0.2, "#fef0d9"), (0.45, "#fdbb84"), (0.7, "#ef6548"), (1.0, "#990000"))
 _NAME = 22
 _METRIC_COLOURS = {"accuracy": BLUE, "auc": GREEN, "log_loss": ORANGE, "mae": BLUE, "rmse": ORANGE}
-METRIC_NAMES = {"accuracy": "accuracy", "auc": "AUC", "log_loss": "log loss (right)", "mae": "MAE", "rmse": "RMSE"}
 
 
 def axis_names(columns: Sequence[Column]) -> list[str]:

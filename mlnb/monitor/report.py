@@ -16,6 +16,8 @@ import numpy as np
 from mlnb.errors import MonitorError
 from mlnb.monitor import distance
 from mlnb.monitor.compare import Drift, cells, compare
+from mlnb.monitor.concept import Change
+from mlnb.monitor.estimate import Estimates
 from mlnb.monitor.feature import Feature
 from mlnb.monitor.findings import Finding, error_findings, feature_findings, label_findings
 from mlnb.monitor.joined import Joined, join
@@ -90,6 +92,8 @@ class Report:
         Realised over all windows.
     findings : tuple of Finding
     importance : mapping of str to float, each feature's share of the model's, by which `mlnb.monitor.weight` ranks.
+    estimates : Estimates, of the performance without labels; empty where the reference's labels are not known.
+    changes : tuple of Change, the rises of the realised error that detectors have told of.
     alarms : tuple of Alarm
         Raised for this version, acknowledged ones among them, oldest first.
     """
@@ -107,6 +111,8 @@ class Report:
     overall: Performance
     findings: tuple[Finding, ...]
     importance: Mapping[str, float] = field(default_factory=dict)
+    estimates: Estimates = field(default_factory=Estimates)
+    changes: tuple[Change, ...] = ()
     alarms: tuple[Alarm, ...] = ()
 
     @property
@@ -154,6 +160,8 @@ class Report:
             "importance": dict(self.importance),
             "answers": [_column_json(column) for column in self.answers],
             "performance": self.overall.to_json(),
+            "estimates": self.estimates.to_json(),
+            "concept": [change.to_json() for change in self.changes],
             "windows": [
                 _window_json(window, realised) for window, realised in zip(self.windows, self.performance, strict=True)
             ],

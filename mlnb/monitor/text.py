@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+METRIC_NAMES = {"accuracy": "accuracy", "auc": "AUC", "log_loss": "log loss (right)", "mae": "MAE", "rmse": "RMSE"}
+
 
 def number(value: float) -> str:
     """Return a number with four significant digits, never in scientific notation for everyday sizes.

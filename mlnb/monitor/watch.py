@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
+
 from mlnb.errors import MonitorError
 from mlnb.model.signature import Signature
+from mlnb.monitor.answered import answered
+from mlnb.monitor.concept import errors_of, find_changes
+from mlnb.monitor.estimate import FILE as ESTIMATOR
+from mlnb.monitor.estimate import Estimator, estimate_windows
 from mlnb.monitor.labels import read_labels as read_label_file
 from mlnb.monitor.reference import Reference
 from mlnb.monitor.report import Report, build_report
@@ -17,7 +24,7 @@ from mlnb.monitor.weight import weigh
 from mlnb.registry.alarms import Alarm
 from mlnb.registry.card import importance_of
 from mlnb.registry.version import Version
-from mlnb.service.log_reader import read_labels, read_predictions
+from mlnb.service.log_reader import LabelValue, read_labels, read_predictions
 from mlnb.service.log_roll import roll_closed
 from mlnb.store.folder import StateFolder
 
@@ -71,6 +78,29 @@ def watch(
         labels=known,
         outputs=[one.name for one in Signature.from_json(version.signature).outputs],
     )
+    report = _judged(report, version, state, known)
     report = replace(report, alarms=tuple(alarm for alarm in alarms if alarm.number == version.number))
     importance = importance_of(version, state.files)
     return weigh(report, importance.shares() if importance else {})
+
+
+def _judged(report: Report, version: Version, state: StateFolder, labels: Mapping[str, LabelValue]) -> Report:
+    """Return the report with what single answers tell: what is to be expected of them, and since when they err more."""
+    frozen, reference = version.files.get(ESTIMATOR), report.reference
+    if frozen is None and not report.overall.rows:
+        return report
+    rows = answered(
+        read_predictions(state.predictions / version.model, version=version.number),
+        version.number,
+        len(reference.classes),
+        labels,
+    )
+    estimates = report.estimates
+    if frozen is not None:
+        estimator = Estimator.from_json(json.loads(state.files.read(frozen)))
+        starts = np.array([window.start for window in report.windows], dtype=np.int64)
+        estimates = estimate_windows(estimator, reference, rows, starts)
+    errors, at, share = errors_of(reference, rows)
+    changes = find_changes(errors, at, share=share, usual=estimates.unchanged.get("mae", math.nan))
+    findings = (*report.findings, *(change.finding() for change in changes))
+    return replace(report, estimates=estimates, changes=changes, findings=findings)

@@ -67,8 +67,14 @@ class Sitter:
     columns: Mapping[str, Values]
 
 
-def portray(package: Path, sitter: Sitter, deploy: Deploy, record: RunRecord, state: StateFolder) -> None:
-    """Write ``card.json`` and, where the answers are numbers, ``importance.json`` into the package."""
+def portray(package: Path, sitter: Sitter, deploy: Deploy, record: RunRecord, state: StateFolder) -> Values | None:
+    """Write ``card.json`` and, where the answers are numbers, ``importance.json`` into the package.
+
+    Returns
+    -------
+    sequence, shape (rows,), or None
+        The sample's labels, where the run gave them.
+    """
     store, notes = state.files, list[str]()
     labels, labels_from = _labels(sitter, deploy, record, store)
     if labels is not None:
@@ -93,6 +99,7 @@ def portray(package: Path, sitter: Sitter, deploy: Deploy, record: RunRecord, st
         notes=tuple(notes),
     )
     write_json(package / CARD, facts.to_json())
+    return labels
 
 
 def project_licence(folder: Path) -> str:
