@@ -1,9 +1,9 @@
 """Errors of labelled answers, in the order of their time, become the moments since which a model errs more.
 
-Every detector reads the stream once and tells of the first rise; it is latched. Ours is the betting confidence sequence
-of `mlnb.monitor.sequential`: where no error rate is left that fits all that was seen, the rate has changed, and it is
-wrong about that in one stream of 1,000 (`ALPHA`), however long the stream is. Beside it, where river is installed
-(``mlnb[river]``), are its ADWIN, Page-Hinkley, DDM and HDDM-A with river's own settings.
+Every detector reads the stream once and tells of the first rise; it is latched. Ours (`mlnb.monitor.rise`) is wrong in
+one stream of 1,000 at most (`ALPHA`), however long the stream is. Beside it, where ``mlnb[river]`` is installed, are
+river's ADWIN, Page-Hinkley, DDM and HDDM-A with their own settings. ADWIN is the quickest of those that are silent
+where nothing changes (``python -m tests.bench streams``), so it comes first where river is there.
 
 A classifier's error is 0 or 1. A regressor's absolute error e becomes e / (e + m), m the reference's mean error, for
 ADWIN and Page-Hinkley, and "larger than m" for those that read zeros and ones. The moment of the change is the split of
@@ -31,7 +31,7 @@ from mlnb.monitor.answered import Answered
 from mlnb.monitor.findings import Finding
 from mlnb.monitor.performance import as_number, class_indices
 from mlnb.monitor.reference import Reference
-from mlnb.monitor.sequential import mean_confidence
+from mlnb.monitor.rise import certain_at
 from mlnb.monitor.span import Instants, instant
 from mlnb.monitor.text import number, percent
 from mlnb.monitor.values import Floats, numbers
@@ -134,9 +134,8 @@ def find_changes(errors: Floats, at: Instants, *, share: bool, usual: float) -> 
     usual = usual if usual > 0 else float(errors[:FEWEST].mean())
     flags = errors if share else (errors > usual).astype(np.float64)
     smooth = errors if share else np.divide(errors, errors + usual, out=np.zeros(errors.size), where=errors + usual > 0)
-    told = [(OURS, _ours(flags))]
-    for name, make, binary in _of_river():
-        told.append((name, _first(make(), flags if binary else smooth)))
+    told = [(name, _first(make(), flags if binary else smooth)) for name, make, binary in _of_river()]
+    told.insert(1, (OURS, _ours(flags)))
     return tuple(_change(name, seen, start, errors, at, share) for name, (seen, start) in told if seen)
 
 
@@ -150,7 +149,7 @@ def _ours(values: Floats) -> tuple[int, int]:
     """Return after how many values a rise is certain, 0 for never, and where what it is compared with begins."""
     start = 0
     while values.size - start >= FEWEST:
-        broken = mean_confidence(values[start:], ALPHA).broken_at
+        broken = certain_at(values[start:], ALPHA)
         if not broken:
             return 0, 0
         if _rises(values[start : start + broken]):

@@ -44,8 +44,6 @@ class Confidence:
         The mean, or the difference of means, and the interval: what all looks so far leave of it.
     consistent : bool
         False where no value is left at some look: the mean has changed meanwhile. The interval is then the one before.
-    broken_at : int
-        After how many observations no value was left; 0 where that has not happened.
     """
 
     counts: Ints
@@ -53,7 +51,6 @@ class Confidence:
     lower: Floats
     upper: Floats
     consistent: bool = True
-    broken_at: int = 0
 
     def first_without(self, value: float = 0.0) -> int:
         """Return after how many observations a value was excluded, 0 where it was not."""
@@ -254,14 +251,14 @@ def _around(centre: float, half: float) -> tuple[float, float]:
 def _narrowed(looks: Ints, estimates: Floats, rows: list[tuple[float, float]]) -> Confidence:
     """Return what each look leaves of the interval before it."""
     lower, upper = np.empty(looks.size), np.empty(looks.size)
-    low, high, broken_at = -math.inf, math.inf, 0
+    low, high, consistent = -math.inf, math.inf, True
     for place, (begin, end) in enumerate(rows):
         if max(low, begin) <= min(high, end):
             low, high = max(low, begin), min(high, end)
         else:
-            broken_at = broken_at or int(looks[place])
+            consistent = False
         lower[place], upper[place] = low, high
-    return Confidence(looks, estimates, lower, upper, not broken_at, broken_at)
+    return Confidence(looks, estimates, lower, upper, consistent)
 
 
 def _differences(values: Floats, second: Flags, looks: Ints) -> Floats:

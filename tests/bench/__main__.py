@@ -38,6 +38,7 @@ BENCHES = (
     "swap",
     "sequential",
     "alarms",
+    "streams",
     "gates",
     "overload",
     "environment",

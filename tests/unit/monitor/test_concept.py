@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from river import drift
+from scipy import integrate, stats
 
 from mlnb.monitor.answered import Answered
 from mlnb.monitor.concept import FEWEST, errors_of, find_changes
 from mlnb.monitor.reference import Reference
-from mlnb.monitor.sequential import mean_confidence
+from mlnb.monitor.rise import certain_at
 from mlnb.monitor.values import Floats
 
 NAN = float("nan")
@@ -56,8 +57,26 @@ def test_a_fall_is_no_alarm_and_a_rise_after_it_is() -> None:
 
 
 def test_our_own_is_silent_on_streams_that_do_not_change() -> None:
-    alarms = [mean_confidence(stream((2000, 0.05 + 0.01 * seed), seed=seed), 0.001).broken_at for seed in range(40)]
+    alarms = [certain_at(stream((2000, 0.05 + 0.01 * seed), seed=seed), 0.001) for seed in range(40)]
     assert alarms == [0] * 40
+
+
+def test_the_evidence_of_our_own_is_that_of_integrals_done_by_numbers() -> None:
+    values = stream((60, 0.1), (40, 0.7), seed=5)
+
+    def marginal(part: Floats) -> float:
+        return integrate.quad(lambda x: np.prod(np.where(part > 0, x, 1 - x)) * stats.beta(0.5, 0.5).pdf(x), 0, 1)[0]
+
+    def evidence(seen: int) -> float:
+        share = values[:seen].mean()
+        best = np.prod(np.where(values[:seen] > 0, share, 1 - share))
+        splits = [(k, 20 * k) for k in range(1, seen // 20) if 20 * k < seen]
+        return sum(marginal(values[:at]) * marginal(values[at:seen]) / best / (k * (k + 1)) for k, at in splits)
+
+    found = {seen: evidence(seen) for seen in (40, 60, 80, 100)}
+    assert found[80] > max(found[40], found[60])
+    assert certain_at(values, 1.0001 / found[80]) == 80
+    assert certain_at(values[:80], 0.9999 / found[80]) == 0
 
 
 def test_errors_of_a_regressor_are_compared_with_the_usual_one() -> None:
