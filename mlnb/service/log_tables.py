@@ -231,8 +231,10 @@ def expire(connection: sqlite3.Connection, folder: Path, before: int, turns: int
         more = more or deleted == DELETED_AT_ONCE
     query = "SELECT address FROM segments WHERE logged_at < ? AND address NOT LIKE '%://%'"
     addresses = [row[0] for row in connection.execute(query, (before,)).fetchall()]
+    connection.executemany("DELETE FROM segments WHERE address = ?", [(address,) for address in addresses])
+    if addresses:  # it waits for the disk: after a power loss no line is to name a file that is gone
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
     for address in addresses:
-        connection.execute("DELETE FROM segments WHERE address = ?", (address,))
         (folder / address).unlink(missing_ok=True)
     return len(addresses), more
 

@@ -30,6 +30,7 @@ from mlnb.service.skew import read_sample
 from mlnb.service.target import Deployment
 from mlnb.store.folder import StateFolder
 
+DAY_NS = 86_400_000_000_000
 _HEADER = 32
 
 
@@ -127,18 +128,35 @@ def test_a_log_whose_tail_is_torn_keeps_what_was_committed_before_and_goes_on(
     assert len(list((folder / "segments").glob("predictions-*.parquet"))) == 2
 
 
-def test_a_roll_whose_last_transactions_are_torn_off_is_done_again_and_doubles_nothing(tmp_path: Path) -> None:
-    folder, names = tmp_path / "log", [f"{at:04}" for at in range(900)]
-    wal = folder / "worker-0.db-wal"
+def opened(folder: Path, names: list[str]) -> PredictionLog:
+    """Return the log of a running service, with rows of 1970 that are on the disk."""
     texts = ("{}", "1", None, None)
 
     async def append() -> None:
         log = PredictionLog(folder)
         await log.append([Record(name, "r", 0, 0, "delays", 1, "staging", 200, 0.5, *texts) for name in names])
-        log.close()  # by which all of it is on the disk
+        log.close()
 
     asyncio.run(append())
-    log = PredictionLog(folder)
+    return PredictionLog(folder)
+
+
+def test_a_segment_that_was_removed_for_its_age_is_missed_by_nobody_after_a_cut(tmp_path: Path) -> None:
+    log = opened(tmp_path, ["a", "b"])
+    roll(tmp_path, at=0)
+    assert roll(tmp_path, at=2 * DAY_NS, keep_days=1).expired == 1
+    assert list((tmp_path / "segments").iterdir()) == []
+    wal = tmp_path / "worker-0.db-wal"
+    shutil.copytree(tmp_path, tmp_path / "torn")
+    os.truncate(tmp_path / "torn" / wal.name, durable(wal))
+    log.close()
+    assert logged(tmp_path / "torn") == Counter()
+
+
+def test_a_roll_whose_last_transactions_are_torn_off_is_done_again_and_doubles_nothing(tmp_path: Path) -> None:
+    folder, names = tmp_path / "log", [f"{at:04}" for at in range(900)]
+    wal = folder / "worker-0.db-wal"
+    log = opened(folder, names)
     seen: list[Path] = []
 
     def look(step: str) -> None:
