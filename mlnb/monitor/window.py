@@ -11,16 +11,17 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
 
 from mlnb.monitor.answer import watched as the_one
-from mlnb.monitor.feature import HUGE, Categorical, Feature, Numeric, places, slack
 from mlnb.monitor.reference import Reference, scores_of
 from mlnb.monitor.span import Instants, Span, bounds, window_numbers
-from mlnb.monitor.values import Flags, Floats, Ints, Values, names, numbers
+from mlnb.monitor.tally import Tally as Tally
+from mlnb.monitor.tally import empty_tally, merged_tallies, per_window, tallies
+from mlnb.monitor.values import Floats, Ints
 from mlnb.service.log_content import REDACTED
 from mlnb.service.log_reader import Batch
 
@@ -30,64 +31,7 @@ LATENCY_EDGES_MS: Floats = np.logspace(-2, 5, 7 * 32 + 1)
 REFUSED = 400
 """HTTP status from which a logged row is an error and holds no prediction."""
 
-_UNSEEN_NAMES = 50
-_MESSAGES = 5
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Tally:
-    """Counts of one column in one window, over the bins of its reference.
-
-    Attributes
-    ----------
-    counts : ndarray of int64, shape (bins,)
-        Rows per bin of a number; per category, and last of all other categories.
-    sums : ndarray of float64, shape (bins,)
-        Sum of the finite values in each bin; zeros for categories.
-    missing, unusable : int
-        Rows without a value; rows whose value is not a number where one is expected.
-    below, above : int
-        Rows outside the reference's range.
-    minimum, maximum : float
-        Of this window; ``nan`` where it has no number.
-    unseen : mapping of str to int
-        Categories that the reference does not list, at most 50 names.
-    redacted : int
-        Rows in which nobody may read the column; they are counted nowhere else.
-    """
-
-    counts: Ints
-    sums: Floats
-    missing: int = 0
-    unusable: int = 0
-    below: int = 0
-    above: int = 0
-    minimum: float = math.nan
-    maximum: float = math.nan
-    unseen: Mapping[str, int] = field(default_factory=dict)
-    redacted: int = 0
-
-    @property
-    def rows(self) -> int:
-        """Rows counted, those without a value included."""
-        return int(self.counts.sum()) + self.missing + self.unusable
-
-    def __add__(self, other: Tally) -> Tally:
-        """Return the tally of both spans together."""
-        unseen = Counter(self.unseen)
-        unseen.update(other.unseen)
-        return Tally(
-            counts=self.counts + other.counts,
-            sums=self.sums + other.sums,
-            missing=self.missing + other.missing,
-            unusable=self.unusable + other.unusable,
-            below=self.below + other.below,
-            above=self.above + other.above,
-            minimum=float(np.fmin(self.minimum, other.minimum)),
-            maximum=float(np.fmax(self.maximum, other.maximum)),
-            unseen=dict(unseen.most_common(_UNSEEN_NAMES)),
-            redacted=self.redacted + other.redacted,
-        )
+MESSAGES = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,7 +93,7 @@ class Window:
             slowest_ms=float(np.fmax(self.slowest_ms, other.slowest_ms)),
             versions=dict(Counter(self.versions) + Counter(other.versions)),
             statuses=dict(Counter(self.statuses) + Counter(other.statuses)),
-            messages=tuple(dict.fromkeys(self.messages + other.messages))[:_MESSAGES],
+            messages=tuple(dict.fromkeys(self.messages + other.messages))[:MESSAGES],
             features=tuple(one + two for one, two in zip(self.features, other.features, strict=True)),
             prediction=self.prediction + other.prediction,
             score=sum(both[1:], start=both[0]) if both else None,
@@ -175,6 +119,32 @@ class Window:
         return float(min(LATENCY_EDGES_MS[at] * 10 ** ((part - 1) / 32), self.slowest_ms))
 
 
+def merged(windows: Sequence[Window]) -> Window:
+    """Return the window over all spans; at least one is needed. Faster than adding one to another."""
+    held = [window for window in windows if window.rows] or [windows[0]]
+    versions, statuses = Counter[int](), Counter[int]()
+    for window in held:
+        versions.update(window.versions)
+        statuses.update(window.statuses)
+    scores = [window.score for window in held if window.score is not None]
+    return Window(
+        start=min(window.start for window in windows),
+        end=max(window.end for window in windows),
+        first=min(window.first for window in held),
+        last=max(window.last for window in held),
+        rows=sum(window.rows for window in held),
+        errors=sum(window.errors for window in held),
+        latency=np.sum([window.latency for window in held], axis=0),
+        slowest_ms=float(np.fmax.reduce([window.slowest_ms for window in held])),
+        versions=dict(versions),
+        statuses=dict(statuses),
+        messages=tuple(dict.fromkeys(text for window in held for text in window.messages))[:MESSAGES],
+        features=tuple(merged_tallies(several) for several in zip(*(window.features for window in held), strict=True)),
+        prediction=merged_tallies([window.prediction for window in held]),
+        score=merged_tallies(scores) if scores else None,
+    )
+
+
 def empty_window(reference: Reference, start: int, end: int) -> Window:
     """Return a window in which nothing was asked."""
     return Window(
@@ -189,9 +159,9 @@ def empty_window(reference: Reference, start: int, end: int) -> Window:
         versions={},
         statuses={},
         messages=(),
-        features=tuple(_empty(feature) for feature in reference.features),
-        prediction=_empty(reference.prediction),
-        score=None if reference.score is None else _empty(reference.score),
+        features=tuple(empty_tally(feature) for feature in reference.features),
+        prediction=empty_tally(reference.prediction),
+        score=None if reference.score is None else empty_tally(reference.score),
     )
 
 
@@ -217,10 +187,10 @@ def count(reference: Reference, batch: Batch, span: Span, ranks: Instants, *, ve
     answered = statuses < REFUSED
     watched = np.flatnonzero(answered & (versions == version))
     inside = member[watched]
-    tallies = _columns(reference, [batch.inputs[i] for i in watched], inside, keys.size)
+    columns = _columns(reference, [batch.inputs[i] for i in watched], inside, keys.size)
     parsed = parse_texts([batch.prediction[i] for i in watched])
     predictions = [the_one(reference.task, one) for one in parsed]
-    answers = _tallies(reference.prediction, predictions, inside, keys.size)
+    answers = tallies(reference.prediction, predictions, inside, keys.size)
     scores = _scores(reference, [batch.probabilities[i] for i in watched], inside, keys.size)
     windows = {}
     for place, key in enumerate(keys.tolist()):
@@ -242,7 +212,7 @@ def count(reference: Reference, batch: Batch, span: Span, ranks: Instants, *, ve
             versions=dict(Counter(versions[good].tolist())),
             statuses=dict(Counter(statuses[bad].tolist())),
             messages=_messages(batch.error[i] for i in bad),
-            features=tuple(tally[place] for tally in tallies),
+            features=tuple(column[place] for column in columns),
             prediction=answers[place],
             score=None if scores is None else scores[place],
         )
@@ -276,12 +246,12 @@ def _columns(reference: Reference, texts: Sequence[str | None], member: Ints, wi
     found = []
     for feature in reference.features:
         if feature.name not in names:
-            found.append(_tallies(feature, [row.get(feature.name) for row in rows], member, windows))
+            found.append(tallies(feature, [row.get(feature.name) for row in rows], member, windows))
             continue
         open_to_all = np.array([feature.name not in one for one in hidden], dtype=np.bool_)
         values = [row.get(feature.name) for row, shown in zip(rows, open_to_all.tolist(), strict=True) if shown]
-        counted = _per_window(~open_to_all, member, windows)
-        plain = _tallies(feature, values, member[open_to_all], windows)
+        counted = per_window(~open_to_all, member, windows)
+        plain = tallies(feature, values, member[open_to_all], windows)
         found.append([replace(tally, redacted=count) for tally, count in zip(plain, counted, strict=True)])
     return found
 
@@ -292,77 +262,8 @@ def _scores(reference: Reference, texts: Sequence[str | None], member: Ints, win
     width = len(reference.classes)
     parsed = [row if isinstance(row, list) and len(row) == width else [math.nan] * width for row in parse_texts(texts)]
     values = scores_of(np.array(parsed, dtype=np.float64).reshape(len(parsed), width))
-    return _tallies(reference.score, values, member, windows)
+    return tallies(reference.score, values, member, windows)
 
 
 def _messages(errors: Iterable[str | None]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(error for error in errors if error))[:_MESSAGES]
-
-
-def _empty(feature: Feature) -> Tally:
-    bins = len(feature.counts) if isinstance(feature, Numeric) else len(feature.categories) + 1
-    return Tally(np.zeros(bins, dtype=np.int64), np.zeros(bins))
-
-
-def _tallies(feature: Feature, values: Values, member: Ints, windows: int) -> list[Tally]:
-    if isinstance(feature, Numeric):
-        return _tally_numbers(feature, values, member, windows)
-    return _tally_names(feature, values, member, windows)
-
-
-def _tally_numbers(feature: Numeric, values: Values, member: Ints, windows: int) -> list[Tally]:
-    floats, unusable = numbers(values)
-    width = len(feature.counts)
-    known = ~np.isnan(floats)
-    held, at = floats[known], member[known]
-    bins = at * width + places(np.array(feature.edges), held)
-    finite = np.where(np.abs(held) < HUGE, held, 0.0)
-    counts = np.bincount(bins, minlength=windows * width).reshape(windows, width)
-    sums = np.bincount(bins, weights=finite, minlength=windows * width).reshape(windows, width)
-    lowest, highest = np.full(windows, math.inf), np.full(windows, -math.inf)
-    np.minimum.at(lowest, at, held)
-    np.maximum.at(highest, at, held)
-    some = counts.sum(axis=1) > 0
-    missing = _per_window(~known & ~unusable, member, windows)
-    wrong = _per_window(unusable, member, windows)
-    spare = slack(np.array([feature.minimum, feature.maximum]))
-    below = _per_window(held < feature.minimum - spare, at, windows)
-    above = _per_window(held > feature.maximum + spare, at, windows)
-    return [
-        Tally(
-            counts=counts[w],
-            sums=sums[w],
-            missing=missing[w],
-            unusable=wrong[w],
-            below=below[w],
-            above=above[w],
-            minimum=float(lowest[w]) if some[w] else math.nan,
-            maximum=float(highest[w]) if some[w] else math.nan,
-        )
-        for w in range(windows)
-    ]
-
-
-def _tally_names(feature: Categorical, values: Values, member: Ints, windows: int) -> list[Tally]:
-    known = {category: code for code, category in enumerate(feature.categories)}
-    width = len(known) + 2  # the listed ones, any other, missing
-    given = names(values)
-    other, absent = len(known), len(known) + 1
-    codes = np.array([absent if name is None else known.get(name, other) for name in given], dtype=np.int64)
-    counts = np.bincount(member * width + codes, minlength=windows * width).reshape(windows, width)
-    unseen: list[Counter[str]] = [Counter() for _ in range(windows)]
-    for row in np.flatnonzero(codes == other).tolist():
-        unseen[member[row]][str(given[row])] += 1
-    return [
-        Tally(
-            counts=counts[w, :-1],
-            sums=np.zeros(width - 1),
-            missing=int(counts[w, -1]),
-            unseen=dict(unseen[w].most_common(_UNSEEN_NAMES)),
-        )
-        for w in range(windows)
-    ]
-
-
-def _per_window(flags: Flags, member: Ints, windows: int) -> list[int]:
-    return np.bincount(member[flags], minlength=windows).tolist()  # type: ignore[no-any-return]
+    return tuple(dict.fromkeys(error for error in errors if error))[:MESSAGES]
