@@ -20,8 +20,11 @@ import numpy.typing as npt
 Counts = Sequence[float] | npt.NDArray[np.float64] | npt.NDArray[np.int64]
 Positions = Counts
 
+Rows = npt.NDArray[np.float64] | npt.NDArray[np.int64]
+
 Distance = Callable[[Counts, Counts], float]
 
+_Z95 = 1.6448536269514722
 TOLERANCE = 0.1
 """Jensen-Shannon distance below which a change is called practically irrelevant."""
 
@@ -93,8 +96,34 @@ def chance_level(reference: Counts, current: Counts) -> float:
     if freedom < 1:
         return 0.0
     spread = 2 / (9 * freedom)
-    quantile = freedom * (1 - spread + 1.6448536269514722 * math.sqrt(spread)) ** 3
+    quantile = freedom * (1 - spread + _Z95 * math.sqrt(spread)) ** 3
     return min(1.0, math.sqrt(quantile * (n + m) / (8 * math.log(2) * n * m)))
+
+
+def each_jensen_shannon(reference: Counts, rows: Rows) -> npt.NDArray[np.float64]:
+    """Return `jensen_shannon` of the reference and each of many rows of counts, shape (rows,)."""
+    p, counts = np.asarray(reference, dtype=float), np.asarray(rows, dtype=float)
+    totals = counts.sum(axis=1)
+    known = (totals > 0) & (p.sum() > 0)
+    found = np.full(totals.size, math.nan)
+    if known.any():
+        p, q = p / p.sum(), counts[known] / totals[known, None]
+        middle = (p + q) / 2
+        divergence = (_entropies(p, middle) + _entropies(q, middle)) / 2
+        found[known] = np.sqrt(np.clip(divergence, 0.0, 1.0))
+    return found
+
+
+def each_chance_level(reference: Counts, rows: Rows) -> npt.NDArray[np.float64]:
+    """Return `chance_level` of the reference and each of many rows of counts, shape (rows,)."""
+    p, counts = np.asarray(reference, dtype=float), np.asarray(rows, dtype=float)
+    n, m = p.sum(), counts.sum(axis=1)
+    freedom = np.maximum(np.count_nonzero(p + counts, axis=1) - 1, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = 2 / (9 * freedom)
+        quantile = freedom * (1 - spread + _Z95 * np.sqrt(spread)) ** 3
+        level = np.minimum(1.0, np.sqrt(quantile * (n + m) / (8 * math.log(2) * n * m)))
+    return np.where((n > 0) & (m > 0), np.where(freedom > 0, level, 0.0), math.nan)
 
 
 def psi(reference: Counts, current: Counts) -> float:
@@ -207,3 +236,10 @@ def _shares(reference: Counts, current: Counts) -> tuple[npt.NDArray[np.float64]
 def _relative_entropy(p: npt.NDArray[np.float64], q: npt.NDArray[np.float64]) -> float:
     used = p > 0
     return float(np.sum(p[used] * np.log2(p[used] / q[used])))
+
+
+def _entropies(p: npt.NDArray[np.float64], q: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the relative entropy in bits of each row."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = np.where(p > 0, p * np.log2(p / q), 0.0)
+    return terms.sum(axis=1)  # type: ignore[no-any-return]

@@ -131,3 +131,13 @@ def test_the_chance_level_is_exceeded_once_in_twenty(bins: int, reference: int, 
 
 def test_one_bin_leaves_nothing_to_chance() -> None:
     assert distance.chance_level([5, 0], [7, 0]) == 0
+
+
+@given(st.lists(st.lists(st.integers(0, 50), min_size=4, max_size=4), min_size=2, max_size=6))
+def test_many_rows_are_compared_as_each_of_them_is(table: list[list[int]]) -> None:
+    reference, *rows = table
+    counts = np.array(rows)
+    distances = [distance.jensen_shannon(reference, row) for row in rows]
+    chances = [distance.chance_level(reference, row) for row in rows]
+    assert distance.each_jensen_shannon(reference, counts).tolist() == pytest.approx(distances, nan_ok=True)
+    assert distance.each_chance_level(reference, counts).tolist() == pytest.approx(chances, nan_ok=True)
