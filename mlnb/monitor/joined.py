@@ -53,6 +53,25 @@ class Joined:
         return np.array(rows, dtype=np.float64).reshape(len(rows), width)
 
 
+@dataclass(slots=True)
+class Realised:
+    """The labelled answers of a report.
+
+    Attributes
+    ----------
+    given : int
+        Labels that are known.
+    found : int
+        Those among them whose prediction is in the log.
+    pairs : dict of int to Joined
+        By the number of the window.
+    """
+
+    given: int = 0
+    found: int = 0
+    pairs: dict[int, Joined] = field(default_factory=dict)
+
+
 def join(
     joined: dict[int, Joined], batch: Batch, numbers: Instants, labels: Mapping[str, LabelValue], version: int
 ) -> None:
@@ -76,10 +95,26 @@ def join(
         for place, key in enumerate(batch.id)
         if key in labels and batch.status[place] < REFUSED and batch.version[place] == version
     ]
-    predictions = parse_texts([batch.prediction[place] for place in places])
-    probabilities = parse_texts([batch.probabilities[place] for place in places])
-    for place, prediction, probability in zip(places, predictions, probabilities, strict=True):
-        pairs = joined.setdefault(int(numbers[place]), Joined())
-        pairs.labels.append(labels[batch.id[place]])
+    pair(
+        joined,
+        [int(numbers[place]) for place in places],
+        [labels[batch.id[place]] for place in places],
+        [batch.prediction[place] for place in places],
+        [batch.probabilities[place] for place in places],
+    )
+
+
+def pair(
+    joined: dict[int, Joined],
+    numbers: Sequence[int],
+    labels: Sequence[LabelValue],
+    predictions: Sequence[str | None],
+    probabilities: Sequence[str | None],
+) -> None:
+    """Add labels and the answers they belong to, JSON texts as they were logged, to the pairs of their windows."""
+    found = zip(numbers, labels, parse_texts(predictions), parse_texts(probabilities), strict=True)
+    for number, label, prediction, probability in found:
+        pairs = joined.setdefault(number, Joined())
+        pairs.labels.append(label)
         pairs.predictions.append(prediction)
         pairs.probabilities.append(probability)

@@ -20,12 +20,12 @@ from mlnb.monitor.concept import Change
 from mlnb.monitor.estimate import Estimates
 from mlnb.monitor.feature import Feature
 from mlnb.monitor.findings import Finding, error_findings, feature_findings, label_findings
-from mlnb.monitor.joined import Joined, join
+from mlnb.monitor.joined import Joined, Realised, join
 from mlnb.monitor.performance import Performance
 from mlnb.monitor.reference import Reference
 from mlnb.monitor.span import Instants, Span, bounds, days, instant, parse_span, window_numbers
 from mlnb.monitor.text import counted
-from mlnb.monitor.window import Tally, Window, count, empty_window
+from mlnb.monitor.window import Tally, Window, count, empty_window, merged
 from mlnb.registry.alarms import Alarm
 from mlnb.service.log_reader import Batch, LabelValue
 
@@ -212,42 +212,69 @@ def build_report(
     length = parse_span(span)
     known = labels or {}
     counted: dict[int, Window] = {}
-    joined: dict[int, Joined] = {}
-    found = 0
+    realised = Realised(len(known))
     for batch, ranks in _ranked(length, batches):
         for number, window in count(reference, batch, length, ranks, version=version).items():
             counted[number] = counted[number] + window if number in counted else window
         if known:
-            found += sum(key in known for key in batch.id)
+            realised.found += sum(key in known for key in batch.id)
             event_at = np.array(batch.event_at, dtype=np.int64)
-            join(joined, batch, window_numbers(length, event_at, ranks), known, version)
+            join(realised.pairs, batch, window_numbers(length, event_at, ranks), known, version)
+    return make_report(reference, length, counted, realised, model=model, version=version, at=at, outputs=outputs)
+
+
+def make_report(
+    reference: Reference,
+    span: Span,
+    counted: Mapping[int, Window],
+    realised: Realised,
+    *,
+    model: str,
+    version: int,
+    at: datetime,
+    outputs: Sequence[str] = (),
+) -> Report:
+    """Return the report of windows that are counted already; see `build_report`.
+
+    Parameters
+    ----------
+    counted : mapping of int to Window
+        By number, in order.
+    realised : Realised
+        The labelled answers by number.
+
+    Raises
+    ------
+    MonitorError
+        If there is no window.
+    """
     if not counted:
         raise MonitorError(
             f"No prediction of {model} has been logged in this time.",
             "Send rows to its /predict, or choose a longer time.",
             model=model,
         )
-    numbered = _filled(reference, length, counted)
+    numbered = _filled(reference, span, counted)
     windows = tuple(numbered.values())
-    total = _merged(windows)
+    total = merged(windows)
     features = _ranking(reference, windows, total)
     answers = tuple(_answers(reference, windows, total))
     everything = Joined()
-    for pairs in joined.values():
+    for pairs in realised.pairs.values():
         everything.extend(pairs)
     return Report(
         model=model,
         version=version,
-        span=str(length),
+        span=str(span),
         made_at=at,
         reference=reference,
         windows=windows,
         total=total,
         features=tuple(features),
         answers=answers,
-        performance=tuple(joined.get(number, Joined()).measure(reference, outputs) for number in numbered),
+        performance=tuple(realised.pairs.get(number, Joined()).measure(reference, outputs) for number in numbered),
         overall=everything.measure(reference, outputs),
-        findings=tuple(_findings(features, answers, total, len(known), found)),
+        findings=tuple(_findings(features, answers, total, realised.given, realised.found)),
     )
 
 
@@ -274,14 +301,6 @@ def _filled(reference: Reference, span: Span, counted: Mapping[int, Window]) -> 
     return {number: counted.get(number) or empty_window(reference, *bounds(span, number)) for number in from_to}
 
 
-def _merged(windows: tuple[Window, ...]) -> Window:
-    total = windows[0]
-    for window in windows[1:]:
-        if window.rows:
-            total += window
-    return total
-
-
 def _ranking(reference: Reference, windows: tuple[Window, ...], total: Window) -> list[Column]:
     columns = [
         _column(feature, [window.features[place] for window in windows], total.features[place])
@@ -302,8 +321,8 @@ def _column(feature: Feature, tallies: list[Tally], tally: Tally) -> Column:
         feature=feature,
         tally=tally,
         drift=compare(feature, tally),
-        trend=tuple(distance.jensen_shannon(reference, row) for row in current),
-        chance=tuple(distance.chance_level(reference, row) for row in current),
+        trend=tuple(distance.each_jensen_shannon(reference, current).tolist()),
+        chance=tuple(distance.each_chance_level(reference, current).tolist()),
         tallies=tuple(tallies),
     )
 

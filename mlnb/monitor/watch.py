@@ -1,4 +1,8 @@
-"""A version and its service's log become the report on how it fares."""
+"""A version and its service's log become the report on how it fares.
+
+Windows of time are the stored ones, to which is added what was logged since the last time. Windows of rows depend on
+the order of all rows: for them the log is read from its beginning.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,9 @@ from mlnb.monitor.estimate import FILE as ESTIMATOR
 from mlnb.monitor.estimate import Estimator, estimate_windows
 from mlnb.monitor.labels import read_labels as read_label_file
 from mlnb.monitor.reference import Reference
-from mlnb.monitor.report import Report, build_report
+from mlnb.monitor.report import Report, build_report, make_report
+from mlnb.monitor.span import parse_span
+from mlnb.monitor.stored import StoredWindows, stored_at
 from mlnb.monitor.weight import weigh
 from mlnb.registry.alarms import Alarm
 from mlnb.registry.card import importance_of
@@ -62,22 +68,34 @@ def watch(
             "Deploy the model again.",
             model=version.model,
         )
-    reference = Reference.from_json(json.loads(state.files.read(version.files["reference.json"])))
+    digest = version.files["reference.json"]
+    reference = Reference.from_json(json.loads(state.files.read(digest)))
     folder = state.predictions / version.model
+    given = {} if labels is None else read_label_file(labels)
+    logged = read_labels(folder)
+    known = logged | given
+    length = parse_span(span)
+    outputs = [one.name for one in Signature.from_json(version.signature).outputs]
+    if length.unit == "rows" or not folder.is_dir():
+        batches = read_predictions(folder)
+        report = build_report(
+            reference,
+            batches,
+            model=version.model,
+            version=version.number,
+            at=at,
+            span=span,
+            labels=known,
+            outputs=outputs,
+        )
+    else:
+        with StoredWindows(stored_at(folder, version.number), reference, version=version.number, digest=digest) as ours:
+            ours.update(folder)
+            counted, realised = ours.windows(length), ours.realised(folder, logged, given, length)
+        report = make_report(
+            reference, length, counted, realised, model=version.model, version=version.number, at=at, outputs=outputs
+        )
     roll_closed(folder)
-    known = read_labels(folder)
-    if labels is not None:
-        known |= read_label_file(labels)
-    report = build_report(
-        reference,
-        read_predictions(folder),
-        model=version.model,
-        version=version.number,
-        at=at,
-        span=span,
-        labels=known,
-        outputs=[one.name for one in Signature.from_json(version.signature).outputs],
-    )
     report = _judged(report, version, state, known)
     report = replace(report, alarms=tuple(alarm for alarm in alarms if alarm.number == version.number))
     importance = importance_of(version, state.files)
