@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mlnb.monitor.feature import HUGE, Categorical, Feature, Numeric, places, slack
+from mlnb.monitor.feature import HUGE, SAME, Categorical, Feature, Numeric, places, slack
 from mlnb.monitor.values import Flags, Floats, Ints, Values, names, numbers
 
 UNSEEN_NAMES = 50
@@ -79,7 +79,8 @@ def merged_tallies(tallies: Sequence[Tally]) -> Tally:
     """Return the tally of all spans together; at least one is needed."""
     unseen = Counter[str]()
     for tally in tallies:
-        unseen.update(tally.unseen)
+        if tally.unseen:
+            unseen.update(tally.unseen)
     known = [tally for tally in tallies if not math.isnan(tally.minimum)]
     return Tally(
         counts=np.sum([tally.counts for tally in tallies], axis=0),
@@ -121,15 +122,20 @@ def tallies(feature: Feature, values: Values, member: Ints, windows: int) -> lis
 def _cut(feature: Numeric, values: Values) -> Tally:
     """Return the tally of numbers that are all in one window."""
     floats, unusable = numbers(values)
-    ordered = np.sort(floats)  # nan comes last
-    held = ordered[: ordered.size - int(np.isnan(floats).sum())]
+    floats.sort()  # nan comes last
+    held = floats[: floats.size - np.count_nonzero(np.isnan(floats))]
     edges = np.array(feature.edges)
-    ends = np.searchsorted(held, edges + slack(edges), side="right")
-    counts = np.diff(ends, prepend=0, append=held.size)
-    finite = np.where(np.abs(held) < HUGE, held, 0.0)
-    # reduceat gives the value itself where a bin is empty, and wants every start to be a place: hence the 0 at the end
-    sums = np.where(counts > 0, np.add.reduceat(np.append(finite, 0.0), np.append(0, ends)), 0.0)
-    spare = slack(np.array([feature.minimum, feature.maximum]))
+    ends = np.empty(edges.size + 2, dtype=np.int64)
+    ends[0], ends[-1] = 0, held.size
+    ends[1:-1] = np.searchsorted(held, edges + slack(edges), side="right")
+    counts = ends[1:] - ends[:-1]
+    small = not held.size or (held[0] > -HUGE and held[-1] < HUGE)
+    finite = held if small else np.where(np.abs(held) < HUGE, held, 0.0)
+    sums = np.zeros(counts.size)
+    filled = np.flatnonzero(counts)
+    if filled.size:
+        sums[filled] = np.add.reduceat(finite, ends[filled])
+    spare = SAME * max(abs(feature.minimum), abs(feature.maximum))
     ranged = not math.isnan(feature.minimum)
     wrong = int(unusable.sum())
     return Tally(
@@ -147,7 +153,13 @@ def _cut(feature: Numeric, values: Values) -> Tally:
 def _named(feature: Categorical, values: Values) -> Tally:
     """Return the tally of categories that are all in one window."""
     raw = values.tolist() if isinstance(values, np.ndarray) else values
-    found = Counter[object](raw) if set(map(type, raw)) <= {str, type(None)} else Counter[object](names(raw))
+    try:
+        found = Counter[object](raw)
+        plain = set(map(type, found)) <= {str, type(None)}  # else True, 1 and 1.0 are one key
+    except TypeError:  # a list or an object
+        plain = False
+    if not plain:
+        found = Counter[object](names(raw))
     missing = found.pop(None, 0)
     counts = [found.pop(category, 0) for category in feature.categories]
     unseen = Counter({str(name): rows for name, rows in found.items()})

@@ -43,6 +43,7 @@ BENCHES = (
     "overload",
     "environment",
     "monitor",
+    "windows",
     "batch",
     "package",
     "fuzz_package",
