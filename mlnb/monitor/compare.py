@@ -1,6 +1,6 @@
 """A reference column and the counts of a span become a `Drift`: how far apart they are, by each distance.
 
-Jensen-Shannon, PSI, Hellinger and total variation are taken over the cells of `mlnb.monitor.cells`, and one cell for
+Jensen-Shannon, PSI, Hellinger, total variation and chi-square are taken over the cells of `mlnb.monitor.cells`, and one cell for
 missing and unusable values, so that a column that falls silent drifts. Kolmogorov-Smirnov and Wasserstein are for
 numbers, over the full bins, among the values present.
 """
@@ -15,6 +15,7 @@ import numpy as np
 
 from mlnb.monitor import distance
 from mlnb.monitor.cells import cell_of_bins
+from mlnb.monitor.distance import ChiSquare
 from mlnb.monitor.feature import Feature, Numeric
 from mlnb.monitor.values import Floats, Ints
 from mlnb.monitor.window import Tally
@@ -34,6 +35,8 @@ class Drift:
         See `mlnb.monitor.distance`.
     wasserstein : float
         In standard deviations of the reference.
+    chi_square : ChiSquare
+        Over the cells: a test, which grows with the number of rows, and no measure of how far apart they are.
     """
 
     distance: float
@@ -43,6 +46,7 @@ class Drift:
     total_variation: float
     ks: float
     wasserstein: float
+    chi_square: ChiSquare
 
     @property
     def drifted(self) -> bool:
@@ -69,6 +73,7 @@ def compare(feature: Feature, tally: Tally) -> Drift:
         total_variation=distance.total_variation(reference, current),
         ks=ks,
         wasserstein=wasserstein,
+        chi_square=distance.chi_square(reference, current),
     )
 
 

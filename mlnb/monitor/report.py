@@ -350,6 +350,7 @@ def _column_json(column: Column) -> dict[str, object]:
         "total_variation": _null(drift.total_variation),
         "ks": _null(drift.ks),
         "wasserstein_sd": _null(drift.wasserstein),
+        "chi_square": {"statistic": _null(drift.chi_square.statistic), "freedom": drift.chi_square.freedom},
         "missing": {"reference": _share(feature.missing, feature.rows), "current": _share(tally.missing, tally.rows)},
         "unseen": dict(tally.unseen),
         "trend": [_null(value) for value in column.trend],

@@ -141,3 +141,26 @@ def test_many_rows_are_compared_as_each_of_them_is(table: list[list[int]]) -> No
     chances = [distance.chance_level(reference, row) for row in rows]
     assert distance.each_jensen_shannon(reference, counts).tolist() == pytest.approx(distances, nan_ok=True)
     assert distance.each_chance_level(reference, counts).tolist() == pytest.approx(chances, nan_ok=True)
+
+
+@given(PAIRS)
+def test_chi_square_is_that_of_scipy(pair: tuple[list[int], list[int]]) -> None:
+    table = np.array(pair)
+    table = table[:, table.sum(axis=0) > 0]
+    expected = stats.chi2_contingency(table, correction=False)
+    found = distance.chi_square(*pair)
+    assert found.statistic == pytest.approx(expected.statistic)
+    assert found.freedom == expected.dof
+    assert found.p_value == pytest.approx(expected.pvalue)
+
+
+def test_chi_square_of_snedecor_and_cochrans_leprosy_patients() -> None:
+    # Snedecor, Cochran (1989), Statistical Methods, 8th ed., table 11.7.1: improvement by degree of infiltration
+    found = distance.chi_square([11, 27, 42, 53, 11], [7, 15, 16, 13, 1])
+    assert (found.statistic, found.freedom) == (pytest.approx(6.88, abs=0.005), 4)
+
+
+def test_chi_square_of_an_empty_side_is_unknown_and_of_one_bin_says_nothing() -> None:
+    assert math.isnan(distance.chi_square([1, 2], [0, 0]).statistic)
+    alone = distance.chi_square([3, 0], [9, 0])
+    assert (alone.statistic, alone.freedom, alone.p_value) == (0.0, 0, 1.0)
