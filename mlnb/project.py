@@ -334,30 +334,34 @@ class Project(Parts):
         return reviewed(self.audit.verify(self.state.files), self.state, rules, self.audit, strict=policy)
 
     def monitor(
-        self, model: str, *, alias: str = "production", span: str = "day", labels: Path | None = None
+        self,
+        model: str,
+        *,
+        alias: str = "production",
+        span: str = "day",
+        labels: Path | None = None,
+        joint: bool = False,
     ) -> Report:
         """Compare what the service was asked under an alias with what its version was made from.
 
         Parameters
         ----------
-        span : str
-            A window: ``hour``, ``day``, ``week``, ``month`` or ``500 rows``.
-        labels : Path
-            CSV or JSON file of true values by prediction id.
+        span, labels, joint : as in `mlnb.monitor.watch.watch`
 
         Raises
         ------
         RegistryError
             If the alias points to nothing.
         MonitorError
-            If nothing was logged, or the labels cannot be read.
+            If nothing was logged, or the labels cannot be read, or if there are too few rows for `joint`.
         """
         from datetime import UTC, datetime
 
         from mlnb.monitor.watch import watch
 
         version, alarms = self.models.get(f"{model}@{alias}"), self.alarms.list(model, everything=True)
-        return watch(version, self.state, at=datetime.now(UTC), span=span, labels=labels, alarms=alarms)
+        now = datetime.now(UTC)
+        return watch(version, self.state, at=now, span=span, labels=labels, alarms=alarms, joint=joint)
 
     def predict(self, ref: str, rows: Sequence[Mapping[str, object]]) -> dict[str, object]:
         """Score rows with a version's own package, without a service.

@@ -49,7 +49,8 @@ def show_monitor(words: Sequence[str]) -> None:
 
     given = monitor.make_context("monitor", list(words)).params
     project = _project(given["project"], None)
-    report = project.monitor(given["model"], alias=given["alias"], span=given["span"], labels=given["labels"])
+    asked = {name: given[name] for name in ("alias", "span", "labels", "joint")}
+    report = project.monitor(given["model"], **asked)
     display(widget(report, project.alarms.acknowledge))
 
 

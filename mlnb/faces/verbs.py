@@ -199,13 +199,16 @@ def rollback(asked: Asked, model: str, alias: str, to: int | None, reason: str) 
 @click.option("--alias", default="production", show_default=True, shell_complete=aliases)
 @click.option("--span", default="day", show_default=True, help='A window: hour, day, week, month or "500 rows".')
 @click.option("--labels", type=_FILE, metavar="FILE", help="True values by prediction id, CSV or JSON.")
+@click.option("--joint", is_flag=True, help="All columns together too: principal components and a domain classifier.")
 @_html
 @click.pass_obj
-def monitor(asked: Asked, model: str, alias: str, span: str, labels: Path | None, html: Path | None) -> int:
+def monitor(
+    asked: Asked, model: str, alias: str, span: str, labels: Path | None, joint: bool, html: Path | None
+) -> int:
     """Compare what a service is asked with what its model has learned from."""
     from mlnb.faces import view
 
-    report = asked.project().monitor(model, alias=alias, span=span, labels=labels)
+    report = asked.project().monitor(model, alias=alias, span=span, labels=labels, joint=joint)
     if html:
         from mlnb.monitor.figures import page
 

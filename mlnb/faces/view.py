@@ -179,6 +179,8 @@ def report_lines(report: Report) -> Iterator[str]:
         f"{total.rows:,} rows in {len(report.windows)} windows of a {report.span}, {total.errors:,} refused; "
         f"latency p50 {total.latency_ms(50):.2f} ms, p99 {total.latency_ms(99):.2f} ms"
     )
+    if report.joint is not None:
+        yield report.joint.sentence()
     if report.overall.rows:
         yield f"labelled {report.overall.rows:,}: {metrics_text(report.overall.metrics)}"
         yield from by_output(report.overall)

@@ -198,7 +198,8 @@ class ChiSquare:
         """How often equal sources would give as much or more; 1 where only one bin is in use."""
         from scipy.special import chdtrc
 
-        return float(chdtrc(self.freedom, self.statistic)) if self.freedom else 1.0
+        alone = not self.freedom and not math.isnan(self.statistic)
+        return 1.0 if alone else float(chdtrc(self.freedom, self.statistic))
 
 
 def chi_square(reference: Counts, current: Counts) -> ChiSquare:

@@ -21,6 +21,7 @@ from mlnb.monitor.estimate import Estimates
 from mlnb.monitor.feature import Feature
 from mlnb.monitor.findings import Finding, error_findings, feature_findings, label_findings
 from mlnb.monitor.joined import Joined, Realised, join
+from mlnb.monitor.joint import Joint
 from mlnb.monitor.performance import Performance
 from mlnb.monitor.reference import Reference
 from mlnb.monitor.span import Instants, Span, bounds, days, instant, parse_span, window_numbers
@@ -96,6 +97,8 @@ class Report:
     changes : tuple of Change, the rises of the realised error that detectors have told of.
     alarms : tuple of Alarm
         Raised for this version, acknowledged ones among them, oldest first.
+    joint : Joint or None
+        Of all columns together, where that was asked for.
     """
 
     model: str
@@ -114,6 +117,7 @@ class Report:
     estimates: Estimates = field(default_factory=Estimates)
     changes: tuple[Change, ...] = ()
     alarms: tuple[Alarm, ...] = ()
+    joint: Joint | None = None
 
     @property
     def ref(self) -> str:
@@ -158,6 +162,7 @@ class Report:
             "errors": self.total.errors,
             "features": [_column_json(column) for column in self.features],
             "importance": dict(self.importance),
+            **({} if self.joint is None else {"joint": self.joint.to_json()}),
             "answers": [_column_json(column) for column in self.answers],
             "performance": self.overall.to_json(),
             "estimates": self.estimates.to_json(),

@@ -21,15 +21,20 @@ from mlnb.monitor.answered import answered
 from mlnb.monitor.concept import errors_of, find_changes
 from mlnb.monitor.estimate import FILE as ESTIMATOR
 from mlnb.monitor.estimate import Estimator, estimate_windows
+from mlnb.monitor.joint import Joint, compare_joint
 from mlnb.monitor.labels import read_labels as read_label_file
 from mlnb.monitor.reference import Reference
 from mlnb.monitor.report import Report, build_report, make_report
 from mlnb.monitor.span import parse_span
 from mlnb.monitor.stored import StoredWindows, stored_at
 from mlnb.monitor.weight import weigh
+from mlnb.monitor.window import REFUSED, parse_texts
 from mlnb.registry.alarms import Alarm
 from mlnb.registry.card import importance_of
 from mlnb.registry.version import Version
+from mlnb.service.log_choice import Choice
+from mlnb.service.log_content import REDACTED
+from mlnb.service.log_query import find_newest
 from mlnb.service.log_reader import LabelValue, read_labels, read_predictions
 from mlnb.service.log_roll import roll_closed
 from mlnb.store.folder import StateFolder
@@ -43,6 +48,7 @@ def watch(
     span: str,
     labels: Path | None,
     alarms: Iterable[Alarm] = (),
+    joint: bool = False,
 ) -> Report:
     """Compare what was asked of a model with what one of its versions was made from.
 
@@ -56,11 +62,13 @@ def watch(
         CSV or JSON file of true values by prediction id, beside those in the log.
     alarms : iterable of Alarm
         Of the model; those of other versions are left out.
+    joint : bool
+        Compare all columns together as well: the newest rows with the version's sample.
 
     Raises
     ------
     MonitorError
-        If nothing was logged, or the labels cannot be read.
+        If nothing was logged, or the labels cannot be read, or if there are too few rows to compare all columns.
     """
     if "reference.json" not in version.files:
         raise MonitorError(
@@ -98,6 +106,9 @@ def watch(
     roll_closed(folder)
     report = _judged(report, version, state, known)
     report = replace(report, alarms=tuple(alarm for alarm in alarms if alarm.number == version.number))
+    if joint:
+        together = _joint(version, state, folder, reference)
+        report = replace(report, joint=together, findings=(*report.findings, *together.findings()))
     importance = importance_of(version, state.files)
     return weigh(report, importance.shares() if importance else {})
 
@@ -122,3 +133,15 @@ def _judged(report: Report, version: Version, state: StateFolder, labels: Mappin
     changes = find_changes(errors, at, share=share, usual=estimates.unchanged.get("mae", math.nan))
     findings = (*report.findings, *(change.finding() for change in changes))
     return replace(report, estimates=estimates, changes=changes, findings=findings)
+
+
+def _joint(version: Version, state: StateFolder, folder: Path, reference: Reference) -> Joint:
+    """Compare the newest rows that a version answered with its sample; a column that is redacted takes no part."""
+    document = json.loads(state.files.read(version.files["sample.json"]))
+    sample = dict(zip(document["columns"], map(list, zip(*document["data"], strict=True)), strict=False))
+    newest = find_newest(folder, Choice(version=version.number, statuses=(0, REFUSED - 1)), (), len(document["data"]))
+    logged = [row for row in parse_texts([record.inputs for record in newest]) if isinstance(row, dict)]
+    hidden = {name for row in logged for name in row.get(REDACTED, ())}
+    names = [feature.name for feature in reference.features if feature.name not in hidden]
+    rows = {name: [row.get(name) for row in logged] for name in names}
+    return compare_joint(reference, {name: sample[name] for name in names if name in sample}, rows)

@@ -20,6 +20,7 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 from mlnb.errors import MonitorError, NewerFormatError, StorageError
+from mlnb.faces.view import report_lines
 from mlnb.model.signature import Signature
 from mlnb.monitor.reference import Reference
 from mlnb.monitor.report import build_report
@@ -369,3 +370,21 @@ def test_the_report_of_a_version_outlives_its_log(
     later = watch(version, state, at=AT, span="week", labels=None)
     assert (later.total.rows, later.overall.rows) == (400, 1)
     assert [column.name for column in later.drifted] == ["age"]
+
+
+def test_all_columns_are_compared_with_the_sample_where_that_is_asked(
+    tmp_path: Path, signature: Signature, reference: Reference, draw: Draw, batch: Log
+) -> None:
+    state = StateFolder.open(tmp_path)
+    columns = ["age", "price", "city"]
+    sample = {"columns": columns, "data": [[row[name] for name in columns] for row in draw(300, 1)]}
+    contents = {"reference.json": reference.to_json(), "sample.json": sample}
+    files = {name: state.files.put(json.dumps(content).encode())[0] for name, content in contents.items()}
+    version = Version("delays", 7, AT, "me", "c", "onnx", files, {}, Lineage(), signature.to_json(), {})
+    rows = [{**row, "city": None, "mlnb:redacted": ["city"]} for row in draw(300, 2, older=15)]
+    write(state.predictions / "delays", batch(rows))
+    found = watch(version, state, at=AT, span="day", labels=None, joint=True)
+    assert found.joint is not None and found.joint.domain_drifted
+    assert [finding.kind for finding in found.findings].count("joint") == len(found.joint.findings())
+    assert found.to_json()["joint"] == found.joint.to_json()
+    assert any(line.startswith("all columns together, 300 rows of each side") for line in report_lines(found))
