@@ -1,6 +1,6 @@
 """What came into a service's log since the last time is added to a version's stored windows: each row once, for ever.
 
-One SQLite file beside the log for each version, ``windows-<version>.db``, schema 1 (``PRAGMA user_version``). A window
+One SQLite file beside the log for each version, ``windows/<version>.db``, schema 1 (``PRAGMA user_version``). A window
 holds what `mlnb.monitor.packed` says, under its number (`mlnb.monitor.span.window_numbers`) in the tables ``hour``,
 ``day`` and ``month``, by event time: a late row goes where it belongs, and a long time is read from few rows. ``marks``
 says how far each database of the log was read, ``kept`` which of its rows that were read are in no segment yet
@@ -31,6 +31,7 @@ from mlnb.monitor.stored_answers import join_kept, keep_answers
 from mlnb.monitor.window import Window, count
 from mlnb.service.log_reader import LabelValue
 from mlnb.service.log_tail import PIECE_ROWS, Mark, Piece, next_piece
+from mlnb.store.disk import make_folder
 
 SCHEMA = 1
 LEVELS = ("hour", "day", "month")
@@ -57,7 +58,7 @@ class StoredWindows:
     Parameters
     ----------
     path : Path
-        The file; made if missing, in a folder that is there.
+        The file; made if missing, with its folder.
     reference : Reference
         Of the version.
     version : int
@@ -76,6 +77,7 @@ class StoredWindows:
     def __init__(self, path: Path, reference: Reference, *, version: int, digest: str) -> None:
         self._path, self._reference, self._version = path, reference, version
         self._layout = Layout.of(reference)
+        make_folder(path.parent)
         with self._named():
             self._connection = sqlite3.connect(path, isolation_level=None, timeout=_WAIT_S)
             try:
@@ -259,7 +261,7 @@ class StoredWindows:
 
 def stored_at(folder: Path, version: int) -> Path:
     """Return where the windows of a version are stored, given the folder of its service's log."""
-    return folder / f"windows-{version}.db"
+    return folder / "windows" / f"{version}.db"
 
 
 def _number_of(span: Span, at: int) -> int:

@@ -314,7 +314,7 @@ def test_a_file_that_a_newer_mlnb_wrote_or_that_is_none_is_told(tmp_path: Path, 
         pass
     with closing(sqlite3.connect(stored_at(tmp_path, 7))) as connection:
         connection.execute(f"PRAGMA user_version = {SCHEMA + 1}")
-    with pytest.raises(NewerFormatError, match=r"windows-7\.db has format 2"):
+    with pytest.raises(NewerFormatError, match=r"windows/7\.db has format 2"):
         opened(tmp_path, reference)
     stored_at(tmp_path, 8).write_bytes(b"no database" * 1000)
     with pytest.raises(StorageError, match="cannot be read or written") as told:
