@@ -1,8 +1,8 @@
 """A reference column and the counts of a span become a `Drift`: how far apart they are, by each distance.
 
-Jensen-Shannon, PSI, Hellinger, total variation and chi-square are taken over the cells of `mlnb.monitor.cells`, and one cell for
-missing and unusable values, so that a column that falls silent drifts. Kolmogorov-Smirnov and Wasserstein are for
-numbers, over the full bins, among the values present.
+Jensen-Shannon, PSI, Hellinger, total variation and chi-square are taken over the cells of `mlnb.monitor.cells`, and one
+cell for missing and unusable values, so that a column that falls silent drifts. Kolmogorov-Smirnov and Wasserstein are
+for numbers, over the full bins, among the values present.
 """
 
 from __future__ import annotations
