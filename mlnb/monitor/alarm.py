@@ -111,7 +111,7 @@ def judge(
     found: list[tuple[int, Alarm]] = []
     logs = {}
     for process in watched:
-        first = case.first(process.place)
+        first = min(max(case.first(process.place), rules.calibrate), len(held))
         reached = _course(process, first)
         logs[process.place] = np.concatenate([np.full(first, -math.inf), reached.log_e])
         over = np.flatnonzero(reached.log_e >= limits[process.place])
@@ -120,6 +120,9 @@ def judge(
     found += case.plain(reference)
     ordered = tuple(alarm for _, alarm in sorted(found, key=lambda one: one[0]))
     longest = max((int(process.rows.max(initial=0.0)) for process in watched), default=0)
+    if len(held) < rules.calibrate:
+        claim = reason.calibrating_sentence(len(held), rules)
+        return Judgement(ordered, held, logs, limits, claim, bounded=False)
     claim = reason.bound_sentence(
         longest, reference.rows, len(watched), rules, frozen=any(reference.dispersion.values()), bounded=bounded
     )

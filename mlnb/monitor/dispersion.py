@@ -185,13 +185,21 @@ def _codes(feature: Feature, values: Values) -> tuple[Ints, int]:
 def _scale(feature: Feature, table: Ints, rows: int) -> Scale:
     present = table[:, :-1].sum(axis=1)
     inside = table[:, :-1] @ watched(feature).T
-    shares = _excess(inside, present)
-    missing = _excess(table[:, -1:].astype(np.float64), np.full(len(table), rows, dtype=np.int64))
+    shares = excess_of(inside, present)
+    missing = excess_of(table[:, -1:].astype(np.float64), np.full(len(table), rows, dtype=np.int64))
     return Scale(rows, len(table), float(f"{shares:.4g}"), float(f"{missing:.4g}"))
 
 
-def _excess(inside: Floats, rows: Ints) -> float:
-    """Return the variance of chunks' shares over that of independent rows, on average over the shares."""
+def excess_of(inside: Floats, rows: Floats | Ints) -> float:
+    """Return the variance of chunks' shares over that of independent rows, on average over the shares.
+
+    Parameters
+    ----------
+    inside : ndarray of float64, shape (chunks, shares)
+        Rows inside each share.
+    rows : ndarray, shape (chunks,)
+        Rows of each chunk; chunks without any are left out.
+    """
     held = rows > 0
     inside, rows = inside[held], rows[held]
     if len(rows) < 2:

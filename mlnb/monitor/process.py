@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mlnb.monitor.compare import cells
-from mlnb.monitor.dispersion import Scale, factor_of, freedom_of, watched
+from mlnb.monitor.dispersion import CHUNKS, Scale, excess_of, factor_of, freedom_of, watched
 from mlnb.monitor.feature import Feature, Numeric
 from mlnb.monitor.reference import PREDICTION, SCORE, Reference
 from mlnb.monitor.rules import Rules
@@ -115,7 +115,10 @@ def processes(reference: Reference, windows: Sequence[Window], rules: Rules) -> 
         nothing = Tally(np.zeros(len(reference.score.counts), dtype=np.int64), np.zeros(len(reference.score.counts)))
         tallies = [window.score or nothing for window in windows]
         found += _values(reference.score, "prediction", tallies, reference.dispersion.get(SCORE, ()), rules)
-    return tuple(_process(one, counts, rows, len(found)) for one, counts, rows in found)
+    return tuple(
+        _process(_calibrated(one, counts, rows, rules.calibrate), counts, rows, len(found))
+        for one, counts, rows in found
+    )
 
 
 def _values(
@@ -155,6 +158,16 @@ def _rare(
         yield *alone("range", 0, known, [tally.below + tally.above for tally in tallies]), present
     elif not feature.other:
         yield *alone("unseen", 0, known, [int(tally.counts[-1]) for tally in tallies]), present
+
+
+def _calibrated(one: Watched, counts: Floats, rows: Floats, first: int) -> Watched:
+    """Return what is watched with the first windows as further chunks, where enough of them have rows."""
+    begin = rows[:first]
+    chunks = int(np.count_nonzero(begin))
+    if not first or len(begin) < first or chunks < CHUNKS:
+        return one
+    excess = excess_of(counts[:first], begin)
+    return replace(one, scales=(*one.scales, Scale(int(begin.max()), chunks, excess, excess)))
 
 
 def _process(one: Watched, counts: Floats, rows: Floats, together: int) -> Process:

@@ -101,9 +101,11 @@ def bound_sentence(
         Whether a bound can be claimed.
     """
     if bounded:
+        first = f", or the first {rules.calibrate} windows," if rules.calibrate else ""
+        chunks = f"the sample's chunks{first}"
         return (
             f"At least {number(1 / rules.budget)} windows pass on average until a false alarm among {watched} watched "
-            "processes, as long as windows vary independently and no more than the sample's chunks did."
+            f"processes, as long as windows vary independently and no more than {chunks} did."
         )
     if not longest:
         return "No bound on false alarms can be claimed before a window has rows."
@@ -115,6 +117,14 @@ def bound_sentence(
     return (
         f"No bound on false alarms can be claimed: that takes {CHUNKS} chunks of the sample as long as a window, and "
         f"its {counted(reference_rows, 'row')} are {reference_rows // longest} of {longest:,}."
+    )
+
+
+def calibrating_sentence(windows: int, rules: Rules) -> str:
+    """Return that nothing is judged before enough windows have said how windows vary."""
+    return (
+        f"No bound on false alarms can be claimed, and nothing but plain rules is judged, before {rules.calibrate} "
+        f"windows have said how windows vary; {windows} have."
     )
 
 

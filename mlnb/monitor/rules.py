@@ -7,6 +7,7 @@
     tolerance = 0.03        # of a column's distribution: the largest change of a watched share that does not matter
     rare = 0.01             # the same of missing values, categories never seen, and values out of range
     budget = 0.001          # false alarms a window, over all columns together
+    calibrate = 0           # the first so many windows say how windows vary and are not judged: for a shuffled sample
     rules = ["psi > 0.2", "age.ks > 0.1"]  # plain thresholds, for those who must have them; they bound nothing
 
     [tool.mlnb.monitor.tolerances]
@@ -19,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mlnb.errors import MonitorError, SettingsError, UsageError
+from mlnb.monitor.dispersion import CHUNKS
 from mlnb.monitor.span import parse_span
 from mlnb.registry.gates import Gate, parse_gate
 from mlnb.registry.reference import hint
@@ -36,7 +38,7 @@ MEASURES = (
 """What a plain threshold may be set on; `mlnb.monitor.distance` says what each is, ``missing`` is a share."""
 
 _NUMBERS = ("tolerance", "rare", "budget")
-_KEYS = ("span", *_NUMBERS, "rules", "tolerances")
+_KEYS = ("span", *_NUMBERS, "calibrate", "rules", "tolerances")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Rules:
         Of single columns, of their distribution.
     budget : float
         Accepted false alarms a window, over all columns.
+    calibrate : int
+        So many first windows are chunks of the reference, too, and are not judged; 0, or at least 20.
     thresholds : tuple of Gate
         Plain thresholds; a metric is one of `MEASURES`, or ``column.measure``.
     """
@@ -63,6 +67,7 @@ class Rules:
     rare: float = RARE
     tolerances: Mapping[str, float] = field(default_factory=dict)
     budget: float = BUDGET
+    calibrate: int = 0
     thresholds: tuple[Gate, ...] = ()
 
     def tolerance_of(self, name: str) -> float:
@@ -91,11 +96,19 @@ def read_rules(table: Mapping[str, object]) -> Rules:
         raise SettingsError(
             "tolerances in [tool.mlnb.monitor] is not a table.", "Write age = 0.1 below it.", key="tolerances"
         )
+    calibrate = table.get("calibrate", 0)
+    if type(calibrate) is not int or 0 < calibrate < CHUNKS or calibrate < 0:
+        raise SettingsError(
+            f"calibrate in [tool.mlnb.monitor] is {calibrate!r}, which is no number of windows.",
+            f"Write 0, or {CHUNKS} or more: fewer say too little of how windows vary.",
+            key="calibrate",
+        )
     defaults = dict(zip(_NUMBERS, (TOLERANCE, RARE, BUDGET), strict=True))
     numbers = {key: _share(key, table.get(key, default)) for key, default in defaults.items()}
     return Rules(
         span=str(span),
         tolerances={str(name): _share(f"tolerances.{name}", value) for name, value in tolerances.items()},
+        calibrate=calibrate,
         thresholds=_thresholds(table.get("rules", [])),
         **numbers,
     )
