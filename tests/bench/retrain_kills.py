@@ -193,7 +193,7 @@ def bench(place: Place) -> Table:
     held = all(row[-1] == "0" for row in rows)
     return Table(
         f"retrain_kills: kill -9 of the retraining daemon ({(_QUICK_KILLS + _REAL_KILLS) * place.count} kills)",
-        ["work", "kills", "triggers", "retrainings", "gone on with after a death", "lost or done twice"],
+        ["work", "kills", "triggers", "retrainings", "deaths within one", "lost or done twice"],
         rows,
         [f"No trigger is lost, none is done twice: {'holds' if held else 'DOES NOT HOLD'}."],
         held,
@@ -260,7 +260,7 @@ def _row(work: str, project: Project, asked: int, kills: int) -> list[str]:
     wrong = faults(project, asked)
     for fault in wrong[:5]:
         print(fault, file=sys.stderr)
-    resumed = sum(act.attempts > 1 for act in acts)
+    resumed = sum(act.attempts - 1 for act in acts)
     triggers = len(project.retraining.docket.triggers(MODEL))
     return [work, str(kills), str(triggers), str(len(acts)), str(resumed), str(len(wrong))]
 

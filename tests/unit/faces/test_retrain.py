@@ -124,14 +124,31 @@ def test_better_data_promote_a_challenger_and_worse_do_not(late: Path, mlnb: Mln
     assert second["evidence"]["rows"] == 300 and "X_test of late/2" in second["evidence"]["on"]
     assert second["evidence"]["data"]["rows.csv"].startswith("sha256:")
 
+    again = mlnb("retrain", "late", "--once", "--reason", "once more")
+    assert again.code == 0
+    assert "ended unchanged: The run made late/2 again, the champion itself." in again.out
+
     write_rows(late, 3, noise=0.3, wrong=True)
     worse = mlnb("retrain", "--once")
     assert worse.code == 3
     assert "of late/3 is surely worse than that of late/2" in worse.out
     assert Project(late).models.aliases("late") == {"challenger": 3, "production": 2}
-    assert [row["state"] for row in mlnb("retrain", "--status", "--json").json()["retrainings"]] == [
-        "promoted", "promoted", "refused",
-    ]  # fmt: skip
+
+    (late / "pyproject.toml").write_text(SETTINGS.replace('"production"', '"challenger"'), "utf-8")
+    looked = mlnb("retrain", "late", "--once", "--reason", "only look")
+    assert looked.code == 0
+    assert "late/3 is the challenger; production would be refused: " in looked.out
+
+    assert mlnb("rollback", "late", "production").code == 0
+    write_rows(late, 2, noise=0.3)
+    policy = '[tool.mlnb.policy.production]\npromote = ["somebody else"]\n'
+    (late / "pyproject.toml").write_text(SETTINGS + policy, "utf-8")
+    forbidden = mlnb("retrain", "--once")
+    assert forbidden.code == 3 and "may not promote to production" in forbidden.out
+    assert Project(late).models.aliases("late") == {"challenger": 2, "production": 1}
+    states = [row["state"] for row in mlnb("retrain", "--status", "--json").json()["retrainings"]]
+    assert states == ["promoted", "promoted", "unchanged", "refused", "challenger", "refused"]
+    assert mlnb("audit", "verify").code == 0
 
 
 def test_a_plan_says_what_would_fire_and_changes_nothing(late: Path, mlnb: Mlnb):
