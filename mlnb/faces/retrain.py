@@ -15,7 +15,7 @@ from mlnb.faces.verb import Asked, Verb
 
 if TYPE_CHECKING:
     from mlnb.project import Project
-    from mlnb.retrain.docket import Retraining, Trigger
+    from mlnb.retrain.record import Retraining, Trigger
     from mlnb.retrain.retrainer import Outlook, Visit
 
 _SHOWN = 20

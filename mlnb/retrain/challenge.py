@@ -18,7 +18,8 @@ from mlnb.judging.judgement import Judgement, reconsider, undisturbed
 from mlnb.model.gate_words import family
 from mlnb.registry.gates import Verdict, parse_gate
 from mlnb.retrain.commit import refusal
-from mlnb.retrain.docket import EVALUATED, FAILED, PROMOTED, REFUSED, UNCHANGED, Docket, Outcome, Retraining
+from mlnb.retrain.docket import Docket
+from mlnb.retrain.record import EVALUATED, FAILED, PROMOTED, REFUSED, UNCHANGED, Outcome, Retraining
 from mlnb.retrain.terms import CHALLENGER, Plain, Terms
 from mlnb.run.events import RunStarted
 from mlnb.run.history import read_run

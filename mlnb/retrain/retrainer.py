@@ -14,7 +14,8 @@ from mlnb.registry.canonical import time_text, utc_now
 from mlnb.registry.reference import hint
 from mlnb.retrain.allowance import held
 from mlnb.retrain.challenge import Challenge, carry_out
-from mlnb.retrain.docket import HAND, Cause, Docket, Outcome, Retraining, Trigger
+from mlnb.retrain.docket import Docket
+from mlnb.retrain.record import HAND, Cause, Outcome, Retraining, Trigger
 from mlnb.retrain.schedule import next_of
 from mlnb.retrain.terms import Plain, Terms, read_terms
 from mlnb.retrain.triggers import Lookout, look

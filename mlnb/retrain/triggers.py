@@ -20,7 +20,8 @@ from mlnb.model.metric_names import candidates
 from mlnb.registry.canonical import canonical, time_text
 from mlnb.registry.gates import OPERATORS, Gate
 from mlnb.registry.reference import hint
-from mlnb.retrain.docket import Cause, Docket
+from mlnb.retrain.docket import Docket
+from mlnb.retrain.record import Cause
 from mlnb.retrain.schedule import missed
 from mlnb.retrain.terms import Terms
 from mlnb.store.digests import RACY_NS, digests_in

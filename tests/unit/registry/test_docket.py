@@ -10,7 +10,8 @@ import pytest
 
 from mlnb.registry.audit import Audit
 from mlnb.registry.outbox import Effect, Outbox
-from mlnb.retrain.docket import FAILED, PROMOTED, Cause, Docket, Outcome
+from mlnb.retrain.docket import Docket
+from mlnb.retrain.record import FAILED, PROMOTED, Cause, Outcome
 from mlnb.store.ledger import Ledger
 
 ALARM = Cause("alarm", "7", "Alarm 7 is open.", {"alarm": 7})
