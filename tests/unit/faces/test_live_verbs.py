@@ -163,6 +163,9 @@ def test_deploy_promote_and_monitor_from_the_notebook(live, write_notebook, spaw
         assert "application/vnd.jupyter.widget-view+json" in widget and "delays/1" in widget["text/html"]
         assert "No prediction of delays" in str(kernel.run("%mlnb monitor delays").error["evalue"])
         assert json.loads(kernel.run("%mlnb services list --json").text)[0]["state"] == "running"
+        (tmp_path / "pyproject.toml").write_text('[tool.mlnb.retrain.delays]\nnotebook = "nb.ipynb"\n')
+        retrained = spawn("retrain", "delays", "--once", "--reason", "look")
+        assert "ended unchanged: The run made delays/1 again, the champion itself." in retrained.out
     finally:
         assert spawn("services", "stop", "delays").code == 0
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
@@ -32,12 +32,10 @@ rows = pd.read_csv('rows.csv')
 with open('prepared.txt', 'a') as file:
     print(until, file=file)
 """
-TRAIN = """%%stage train
+HOLD = "Path('training').touch()\nwhile Path('hold').exists():\n    time.sleep(0.05)\n"
+TRAIN = f"""%%stage train
 from sklearn.linear_model import LogisticRegression
-Path('training').touch()
-while Path('hold').exists():
-    time.sleep(0.05)
-X_test, y_test = rows[['x', 'z']].iloc[::2], rows['y'].iloc[::2]
+{HOLD}X_test, y_test = rows[['x', 'z']].iloc[::2], rows['y'].iloc[::2]
 model = LogisticRegression().fit(rows[['x', 'z']].iloc[1::2], rows['y'].iloc[1::2])
 """
 EVALUATE = "%%stage evaluate --metrics accuracy\naccuracy = float(model.score(X_test, y_test))"
@@ -93,20 +91,45 @@ def late(tmp_path: Path, write_notebook: Callable[..., Path], mlnb: Mlnb) -> Ite
     mlnb("services", "stop", "late")
 
 
-def test_a_retraining_killed_in_its_run_goes_on_from_there(late: Path, mlnb: Mlnb):
-    write_rows(late, 1, noise=2.0)
-    (late / "hold").touch()
+def kill_within_training(folder: Path) -> None:
+    """Ask for a retraining by hand, and kill the process that does it while the second stage runs."""
+    (folder / "hold").touch()
     words = ["retrain", "late", "--once", "--reason", "the first one", "-q"]
-    killed = subprocess.Popen([sys.executable, "-P", "-m", "mlnb", *words], cwd=late)
-    until((late / "training").exists)
+    killed = subprocess.Popen([sys.executable, "-P", "-m", "mlnb", *words], cwd=folder)
+    until((folder / "training").exists)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    (late / "hold").unlink()
-    (first,) = mlnb("retrain", "--once", "--json").json()[0]["done"]
-    assert (first["state"], first["version"], first["attempts"]) == ("promoted", "late/1", 2)
-    assert (late / "prepared.txt").read_text().splitlines() == [f"{time.strftime('%Y-%m-%d', time.gmtime())}"]
-    assert mlnb("runs", "show", first["run"], "--json").json()["resumed"]
+    (folder / "hold").unlink()
+
+
+def check_gone_on(folder: Path, mlnb: Mlnb, retraining: Mapping[str, object]) -> None:
+    """Say that a retraining went on from the run of the process that was killed, and began nothing anew."""
+    assert retraining["attempts"] == 2
+    assert (folder / "prepared.txt").read_text().splitlines() == [time.strftime("%Y-%m-%d", time.gmtime())]
+    assert mlnb("runs", "show", str(retraining["run"]), "--json").json()["resumed"]
     assert mlnb("audit", "verify").code == 0
+
+
+def test_a_retraining_killed_in_its_run_goes_on_from_there(late: Path, mlnb: Mlnb, write_notebook):
+    prepare = "%%stage prepare\nwith open('prepared.txt', 'a') as file:\n    print(until, file=file)\nX = [1]"
+    train = f"%%stage train\nimport time\nfrom pathlib import Path\n{HOLD}model = X[1]"
+    write_notebook(("until = ''", "parameters"), prepare, train, DEPLOY.replace("X_test", "X"))
+    write_rows(late, 1, noise=2.0)
+    kill_within_training(late)
+    ran = mlnb("retrain", "--once", "--json")
+    (first,) = ran.json()[0]["done"]
+    assert (ran.code, first["state"]) == (1, "failed")
+    assert "IndexError" in first["reason"]
+    check_gone_on(late, mlnb, first)
+
+
+@pytest.mark.long
+def test_the_first_version_of_a_killed_retraining_is_promoted(late: Path, mlnb: Mlnb):
+    write_rows(late, 1, noise=2.0)
+    kill_within_training(late)
+    (first,) = mlnb("retrain", "--once", "--json").json()[0]["done"]
+    assert (first["state"], first["version"]) == ("promoted", "late/1")
+    check_gone_on(late, mlnb, first)
 
 
 @pytest.mark.long
