@@ -157,7 +157,7 @@ class Parts:
         """What makes models anew, on the terms of ``[tool.mlnb.retrain]``."""
         from mlnb.retrain.retrainer import Retrainer
 
-        return Retrainer(self.yard, self.ledger, self.settings.retrain)
+        return Retrainer(self.yard, self.ledger, self.settings.retrain, check=self.alarms.check)
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from secrets import token_hex
 from threading import Event
 from typing import TYPE_CHECKING
 
-from mlnb.errors import CancelledError, MlnbError, UsageError
+from mlnb.errors import CancelledError, MlnbError, MonitorError, RegistryError, UsageError
 from mlnb.registry.canonical import time_text, utc_now
 from mlnb.registry.reference import hint
 from mlnb.retrain.allowance import held
@@ -18,7 +19,7 @@ from mlnb.retrain.docket import Docket
 from mlnb.retrain.record import HAND, Cause, Outcome, Retraining, Trigger
 from mlnb.retrain.schedule import next_of
 from mlnb.retrain.terms import Plain, Terms, read_terms
-from mlnb.retrain.triggers import Lookout, look
+from mlnb.retrain.triggers import Ground, look
 
 if TYPE_CHECKING:
     from mlnb.ship import Notify, Yard
@@ -112,6 +113,8 @@ class Retrainer:
         ``[tool.mlnb.retrain]``.
     clock : callable
         Returns the present time, aware.
+    check : callable
+        Raises the alarms of a model and an alias that are to be raised, before it is looked at those that are open.
 
     Raises
     ------
@@ -125,12 +128,14 @@ class Retrainer:
         ledger: Ledger,
         table: Mapping[str, object],
         clock: Callable[[], datetime] = utc_now,
+        check: Callable[[str, str], object] = lambda _model, _alias: None,
     ) -> None:
         self.terms = read_terms(table)
         self.docket = Docket(ledger, clock)
         self._yard = yard
         self._ledger = ledger
         self._clock = clock
+        self._check = check
 
     def plan(self, model: str = "") -> tuple[Outlook, ...]:
         """Say what would fire now, what waits, and when the schedules come next; it changes nothing.
@@ -225,7 +230,10 @@ class Retrainer:
             left = docket.left(model)
             if left is not None:
                 done.append(self._do(terms, left, notify))
-            found = look(terms, self._clock(), self._lookout(notify), performance=performance)
+            if terms.on_alarm and performance:
+                with suppress(MonitorError, RegistryError):  # nothing was asked yet, or nothing promoted
+                    self._check(model, terms.champion)
+            found = look(terms, self._clock(), self._ground(notify), performance=performance)
             if found.causes or found.seen:
                 fired = docket.fire(model, found.causes, found.seen)
             while chosen := self._due(terms):
@@ -255,14 +263,14 @@ class Retrainer:
 
     def _outlook(self, terms: Terms) -> Outlook:
         now, model = self._clock(), terms.model
-        found = look(terms, now, self._lookout(None))
+        found = look(terms, now, self._ground(None))
         running = next((one for one in self.docket.list(model) if one.ended_at is None), None)
         following = next_of(terms.schedule, now)
         return Outlook(terms, found.causes, self.docket.waiting(model), running, self._held(terms), following)
 
-    def _lookout(self, notify: Notify | None) -> Lookout:
+    def _ground(self, notify: Notify | None) -> Ground:
         yard = self._yard(notify)
-        return Lookout(self.docket, self._ledger, yard.registry, yard.state)
+        return Ground(self.docket, self._ledger, yard.registry, yard.state)
 
     def _held(self, terms: Terms) -> str:
         found = held(terms, self.docket.begun(terms.model), self._clock())

@@ -55,7 +55,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Lookout:
+class Ground:
     """Where is looked.
 
     Attributes
@@ -70,7 +70,7 @@ class Lookout:
     state: StateFolder
 
 
-def look(terms: Terms, at: datetime, out: Lookout, *, performance: bool = True) -> Look:
+def look(terms: Terms, at: datetime, out: Ground, *, performance: bool = True) -> Look:
     """Return the causes that there are to retrain a model.
 
     Parameters
@@ -137,7 +137,7 @@ def _by_data(
     causes.append(Cause("data", time_text(at), f"{said}.", {**changes, "digests": now}))
 
 
-def _by_alarms(terms: Terms, out: Lookout) -> Iterator[Cause]:
+def _by_alarms(terms: Terms, out: Ground) -> Iterator[Cause]:
     is_open = (ALARM.c.model == terms.model) & (ALARM.c.acknowledged_at == "") & (ALARM.c.alias == terms.champion)
     with out.ledger.read() as connection:
         rows = connection.execute(select(ALARM).where(is_open).order_by(ALARM.c.id)).mappings().all()
@@ -150,7 +150,7 @@ def _by_alarms(terms: Terms, out: Lookout) -> Iterator[Cause]:
             yield Cause("alarm", str(row["id"]), told, evidence)
 
 
-def _by_performance(terms: Terms, at: datetime, out: Lookout) -> Iterator[Cause]:
+def _by_performance(terms: Terms, at: datetime, out: Ground) -> Iterator[Cause]:
     from mlnb.monitor.watch import watch
 
     number = out.registry.aliases(terms.model).get(terms.champion, 0)

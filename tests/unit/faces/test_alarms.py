@@ -164,6 +164,23 @@ def test_a_mistake_in_the_settings_is_told_when_alarms_are_asked_for(mlnb: Mlnb,
     assert (ran.code, ran.err.startswith("budget in [tool.mlnb.monitor] is 7, which is no share.")) == (2, True)
 
 
+def test_a_look_of_the_retrainer_checks_for_alarms_and_each_fires_once(
+    mlnb: Mlnb, registered: Path, told: list[dict[str, object]]
+) -> None:
+    with (registered / "pyproject.toml").open("a") as settings:
+        settings.write('[tool.mlnb.retrain.delays]\nnotebook = "gone.ipynb"\non_alarm = ["drift"]\n')
+    calm = mlnb("retrain", "delays", "--once", cwd=registered)
+    assert (calm.code, calm.out) == (0, "delays: nothing is due\n")  # nothing was asked yet
+    asked(registered, 400, far=True)
+    fired = mlnb("retrain", "delays", "--once", cwd=registered)
+    assert fired.code == 1 and "gone.ipynb" in fired.out
+    (done,) = Project(registered).retraining.docket.list("delays")
+    (trigger,) = Project(registered).retraining.docket.served(done.id)
+    assert trigger.cause.reason.startswith("Alarm 1 (drift of distance) is open: distance is at most ")
+    assert [one["event"] for one in told] == ["alarm", "alarm", "retraining"]
+    assert mlnb("retrain", "delays", "--once", cwd=registered).out == "delays: nothing is due\n"
+
+
 def test_an_alarm_whose_teller_was_killed_is_told_by_the_next_verb(
     mlnb: Mlnb, registered: Path, told: list[dict[str, object]], killed: Callable[[str, Path], int]
 ) -> None:
