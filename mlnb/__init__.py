@@ -10,12 +10,15 @@ The tree is that road; a package is a place where the data stops::
     registry/   results become versions: numbers, aliases, gates, policy, lineage, audit
     batch/      tables become tables of answers, of any size, here or on a cluster
     service/    versions become answers: the Bento, the ASGI application, the prediction log; a supervisor and workers
-    monitor/    answers meet what was learned: windows, distances, reports, figures
+    monitor/    answers meet what was learned: windows, distances, alarms, estimates, reports, figures
+    notify/     what happened becomes messages: web hooks, chat, mail, commands
     judging/    a version and the one that holds its alias become verdicts
     effects.py  what a move of an alias has left to be done is done: services follow, others are told
     ship.py     run, register, package, try, gate, promote, serve: one act that can be repeated
     traffic.py  versions share the requests of a service: splits, canaries, shadows, and the audit of them
     platforms/  versions meet the registries of others
+    lookout.py  windows become alarms that stand until somebody acknowledges them
+    retrain/    what has happened becomes triggers, and triggers a challenger that faces the champion
     backup.py   a project's state becomes one file; restore.py makes it a project again; garbage.py removes what is over
     parts.py    the parts of a project; project.py puts them together: every face uses only `Project`
     faces/      where a person stands: the command line, the magics, the widgets, the server
