@@ -355,13 +355,11 @@ class Project(Parts):
         MonitorError
             If nothing was logged, or the labels cannot be read, or if there are too few rows for `joint`.
         """
-        from datetime import UTC, datetime
-
         from mlnb.monitor.watch import watch
+        from mlnb.registry.canonical import utc_now
 
         version, alarms = self.models.get(f"{model}@{alias}"), self.alarms.list(model, everything=True)
-        now = datetime.now(UTC)
-        return watch(version, self.state, at=now, span=span, labels=labels, alarms=alarms, joint=joint)
+        return watch(version, self.state, at=utc_now(), span=span, labels=labels, alarms=alarms, joint=joint)
 
     def predict(self, ref: str, rows: Sequence[Mapping[str, object]]) -> dict[str, object]:
         """Score rows with a version's own package, without a service.

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hypothesis import HealthCheck, settings
 
 SESSION = uuid.uuid4().hex
 HOME = Path(tempfile.mkdtemp(prefix="mlnb-home-"))
@@ -39,9 +38,6 @@ LONG = (  # by the time that each takes
     *("/e2e/test_pipeline_in_lab", "/unit/faces/test_live_verbs", "/tests/notebooks/", "/unit/faces/test_bad_input"),
     *("/tests/e2e/", "/unit/registry/test_everywhere"),
 )
-# Hypothesis takes a test or a draw that a busy machine interrupts for a slow or flaky one; no time is a counterexample.
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any machine")
 BEGUN = psutil.Process().create_time()
 CI = os.environ.get("CI", "") not in {"", "0", "false"}
 

@@ -21,11 +21,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import psutil
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, select
 
 from mlnb.project import Project
-from mlnb.registry.canonical import time_text, utc_now
-from mlnb.store.tables import ALARM, AUDIT, OUTBOX, RETRAIN_TRIGGER
+from mlnb.registry.alarms import Alarm, Alarms
+from mlnb.registry.version import Draft
+from mlnb.store.tables import AUDIT, OUTBOX, RETRAIN_TRIGGER
 from tests.bench.kills import until
 from tests.bench.place import Place
 from tests.bench.table import Table
@@ -126,19 +127,14 @@ def ask(project: Project, number: int) -> None:
     project.retraining.ask(MODEL, f"ask {number}", {"until": str(number)})
     if number % _ASKED_EACH:
         return
-    row = {
-        "model": MODEL,
-        "alias": "production",
-        "number": 1,
-        "what": f"column {number}",
-        "kind": "drift",
-        "raised_at": time_text(utc_now()),
-        "window": "",
-        "reason": "It drifted.",
-        "evidence": "{}",
-    }
-    with project.ledger.write() as connection:
-        connection.execute(insert(ALARM), row)
+    raise_alarm(project, f"column {number}")
+
+
+def raise_alarm(project: Project, what: str, kind: str = "drift", alias: str = "production") -> int:
+    """Raise an alarm of the first version, which is registered where there is none; return the alarm's id."""
+    project.models.register(Draft(MODEL, "anna", "onnx", {"model.onnx": project.state.files.put(b"model")[0]}))
+    found = Alarm(MODEL, alias, 1, what, kind, "", f"The {kind} of {what} is beyond its tolerance.", {})
+    return Alarms(project.ledger).raise_all([found], by="cron")[0].id
 
 
 def served(project: Project, asked: int) -> bool:

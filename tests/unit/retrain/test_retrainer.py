@@ -7,13 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, update
 
 from mlnb.errors import UsageError
 from mlnb.project import Project
-from mlnb.registry.canonical import time_text
 from mlnb.retrain.retrainer import Retrainer, Visit
-from mlnb.store.tables import ALARM
+from tests.bench.retrain_kills import raise_alarm
 from tests.unit.retrain.conftest import Clock, Make
 
 
@@ -67,51 +65,34 @@ def test_a_file_that_may_still_be_being_written_is_waited_for(retrainer: Make, c
     assert list(json.loads(made.docket.seen("late")["data"])) == ["rows.csv"]
 
 
-def alarm(project: Project, kind: str = "drift", alias: str = "production", acknowledged_at: str = "") -> None:
-    row = {
-        "model": "late",
-        "alias": alias,
-        "number": 1,
-        "what": "distance",
-        "kind": kind,
-        "raised_at": time_text(datetime.now(UTC)),
-        "window": "",
-        "reason": f"The {kind} of distance is beyond its tolerance.",
-        "evidence": "{}",
-        "acknowledged_at": acknowledged_at,
-    }
-    with project.ledger.write() as connection:
-        connection.execute(insert(ALARM), row)
-
-
 def test_open_alarms_of_the_asked_kinds_fire_once_and_are_served_together(retrainer: Make, tmp_path: Path):
     made, project = retrainer('on_alarm = ["drift", "concept"]'), Project(tmp_path)
+    project.alarms.acknowledge(raise_alarm(project, "distance"))
     for kind in ("drift", "concept", "range"):
-        alarm(project, kind)
-    alarm(project, "drift", alias="staging")
-    alarm(project, "drift", acknowledged_at="2026-11-23T00:00:00.000000Z")
+        raise_alarm(project, "distance", kind)
+    raise_alarm(project, "distance", alias="staging")
     visit = once(made)
     assert (visit.fired, len(visit.done)) == (2, 1)
     (served,) = {trigger.retraining for trigger in made.docket.triggers("late")}
     assert served == visit.done[0].id
     assert (once(made).fired, once(made).done) == (0, ())
-    with project.ledger.write() as connection:
-        connection.execute(update(ALARM), {"acknowledged_at": time_text(datetime.now(UTC))})
-    alarm(project, "drift")  # raised anew
+    for one in project.alarms.list("late"):
+        project.alarms.acknowledge(one.id)
+    raise_alarm(project, "distance")  # raised anew
     assert once(made).fired == 1
 
 
 def test_cool_down_and_budget_make_triggers_wait_and_lose_none(retrainer: Make, clock: Clock, tmp_path: Path):
     made, project = retrainer('on_alarm = true\ncool_down = "1 hour"\nbudget = "2 per day"'), Project(tmp_path)
-    alarm(project)
+    raise_alarm(project, "distance")
     assert len(once(made).done) == 1
-    alarm(project, "range")
+    raise_alarm(project, "distance", "range")
     visit = once(made)
     assert (visit.done, len(visit.waiting)) == ((), 1)
     assert "cool-down of 1 hour" in visit.held
     clock.pass_(hours=1)
     assert len(once(made).done) == 1
-    alarm(project, "missing")
+    raise_alarm(project, "distance", "missing")
     clock.pass_(hours=2)
     visit = once(made)
     assert (visit.done, len(visit.waiting)) == ((), 1)
@@ -130,7 +111,7 @@ def test_what_a_person_asks_for_is_not_held_back_and_its_parameters_are_its_own(
     )
     made.ask("late", "look", {})
     assert len(once(made).done) == 1
-    alarm(project)
+    raise_alarm(project, "distance")
     made.ask("late", "the old data", {"until": "2013-06"})
     visit = once(made)
     assert [one.parameters for one in visit.done] == [{"until": "2013-06"}]

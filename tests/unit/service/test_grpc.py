@@ -170,7 +170,7 @@ def test_what_is_too_large_or_too_late_is_refused_as_grpc_says_it(asked: Asked) 
         fault = refused(lambda: infer(channel, bomb, compression=grpc.Compression.Gzip))
         assert fault.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         with pytest.raises(grpc.RpcError) as late:
-            channel.unary_unary(INFER)(asking(1), timeout=0.0)
+            channel.unary_unary(INFER)(asking(1), timeout=-1.0)
         assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
